@@ -1,0 +1,125 @@
+//! What a broker answers when it does not do what it was asked: one number, one name, one sentence.
+//!
+//!     0          no error
+//!     1 … 999    Kafka's codes with Kafka's meaning, so that both listeners say the same
+//!     1000 …     conditions that Kafka has no code for
+//!
+//! The table below is the only place where a code, its name and whether a retry can help are told.
+
+use std::fmt;
+
+macro_rules! error_codes {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $retriable:literal, $text:literal;)*) => {
+        /// Outcome of a request, or of one partition in it. Unknown numbers survive a round trip.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+        pub struct ErrorCode(u16);
+
+        #[allow(non_upper_case_globals)]
+        impl ErrorCode {
+            $($(#[$doc])* pub const $name: ErrorCode = ErrorCode($code);)*
+
+            /// All codes this version knows, in the order of their numbers.
+            pub const ALL: &[ErrorCode] = &[$(ErrorCode::$name),*];
+
+            /// Name as it stands in documents and logs; `None` for a code of a later version.
+            pub fn name(self) -> Option<&'static str> {
+                match self.0 { $($code => Some(stringify!($name)),)* _ => None }
+            }
+
+            /// One sentence for a person.
+            pub fn text(self) -> &'static str {
+                match self.0 { $($code => $text,)* _ => "an error this version does not know" }
+            }
+
+            /// Whether the same request may succeed later without anybody changing it.
+            pub fn is_retriable(self) -> bool {
+                match self.0 { $($code => $retriable,)* _ => false }
+            }
+        }
+    };
+}
+
+error_codes! {
+    None = 0, false, "no error";
+    OffsetOutOfRange = 1, false, "the offset is not in the partition";
+    CorruptMessage = 2, true, "the batch's checksum does not match its bytes";
+    UnknownTopicOrPartition = 3, true, "no such topic or partition";
+    NotLeaderOrFollower = 6, true, "this broker does not lead the partition";
+    RequestTimedOut = 7, true, "the request was not done in time";
+    MessageTooLarge = 10, false, "the batch is larger than max.message.bytes";
+    InvalidTopic = 17, false, "the topic name is not allowed";
+    NotEnoughReplicas = 19, true, "fewer replicas in sync than min.insync.replicas";
+    UnsupportedVersion = 35, false, "this version of the message is not supported";
+    TopicAlreadyExists = 36, false, "a topic of this name exists";
+    InvalidPartitions = 37, false, "the number of partitions is not allowed";
+    InvalidReplicationFactor = 38, false, "the replication factor is not allowed";
+    InvalidConfig = 40, false, "the configuration is not allowed";
+    InvalidRequest = 42, false, "the request does not say what it should";
+    StorageError = 56, true, "the partition's disk failed; see the broker's log";
+    FencedLeaderEpoch = 74, true, "the request's leader epoch is older than the partition's";
+    UnknownLeaderEpoch = 75, true, "the request's leader epoch is newer than the partition's";
+    InvalidRecord = 87, false, "the batch breaks a rule of its format";
+    UnknownTopicId = 100, true, "no topic has this id";
+    /// The data directory is below its free-space limit; fetch and delete still work.
+    DiskFull = 1001, true, "the broker's disk is full";
+    /// Data below this offset is intact, data at it is not (design D7).
+    CorruptLog = 1002, false, "the stored data at this offset is corrupt";
+    /// The broker is stopping and takes no new work.
+    ShuttingDown = 1003, true, "the broker is shutting down";
+    /// Memory promised to requests is used up; send again after a pause.
+    Overloaded = 1004, true, "the broker has no memory left for this request";
+    UnknownApi = 1005, false, "no such api";
+    FrameTooLarge = 1006, false, "the frame is longer than the broker takes";
+}
+
+impl ErrorCode {
+    pub const fn from_wire(code: u16) -> ErrorCode {
+        ErrorCode(code)
+    }
+
+    pub const fn to_wire(self) -> u16 {
+        self.0
+    }
+
+    pub const fn is_ok(self) -> bool {
+        self.0 == 0
+    }
+
+    /// `Ok` for no error, so that `?` carries the rest.
+    pub const fn into_result(self) -> Result<(), ErrorCode> {
+        if self.is_ok() { Ok(()) } else { Err(self) }
+    }
+}
+
+impl fmt::Debug for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({})", self.name().unwrap_or("Unknown"), self.0)
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({} {})", self.text(), self.name().unwrap_or("unknown error"), self.0)
+    }
+}
+
+impl std::error::Error for ErrorCode {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_listed_once_and_in_order() {
+        let numbers: Vec<u16> = ErrorCode::ALL.iter().map(|code| code.to_wire()).collect();
+        assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+    }
+
+    #[test]
+    fn a_code_of_a_later_version_is_carried_and_named_unknown() {
+        let later = ErrorCode::from_wire(2999);
+        assert_eq!(later.to_wire(), 2999);
+        assert!(!later.is_retriable());
+        assert_eq!(later.to_string(), "an error this version does not know (unknown error 2999)");
+    }
+}
