@@ -12,7 +12,7 @@ use std::fmt;
 /// Position of a record in its partition, counted from 0.
 ///
 /// At most [`Offset::MAX`]: Kafka's offsets are signed 64-bit numbers and ours must fit in them.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Offset(u64);
 
 impl Offset {
