@@ -1,0 +1,171 @@
+//! A shard's checkpoint: for each of its logs, a place that is known to be durable.
+//!
+//!     checkpoints/shard-0
+//!
+//!      0      4         8       12      16      17        20
+//!      ├──────┼─────────┼───────┼───────┼───────┼─────────┼── entry ──┬── entry ──┬ …
+//!      │ RLCP │ version │ count │ crc   │ clean │ reserved│ 60 bytes each, little-endian
+//!      entry: topic 16, partition u32, segment u64, position u64, prepared u64, offset u64, start u64
+//!
+//! Recovery begins to read at the checkpoint, and takes a bad batch below it for corruption rather
+//! than a torn tail (design D7). `clean` says that the shard stopped in order and nothing was written
+//! since; it is withdrawn, durably, before a started shard takes its first record.
+//! A log may stand in the files of two shards after the number of shards was changed; the farther
+//! place holds, for what is durable stays durable.
+
+use std::collections::HashMap;
+use std::io;
+
+use protocol::model::{Offset, PartitionIndex, TopicId};
+
+use crate::disk::Disk;
+use crate::id::LogId;
+use crate::log::DurablePoint;
+use crate::small_file;
+
+pub const CHECKPOINTS_DIR: &str = "checkpoints";
+
+const MAGIC: [u8; 4] = *b"RLCP";
+const VERSION: u32 = 1;
+const HEADER_LEN: usize = 20;
+const ENTRY_LEN: usize = 60;
+/// 1,000,000 logs on one shard.
+const FILE_BYTES_MAX: usize = HEADER_LEN + 1_000_000 * ENTRY_LEN;
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Checkpoint {
+    /// Whether the shard stopped in order.
+    pub clean: bool,
+    pub logs: HashMap<LogId, DurablePoint>,
+}
+
+impl Checkpoint {
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut body = vec![u8::from(self.clean), 0, 0, 0];
+        for (id, point) in &self.logs {
+            body.extend_from_slice(&id.topic.to_bytes());
+            body.extend_from_slice(&id.partition.get().to_le_bytes());
+            for value in [point.segment.get(), point.position, point.prepared, point.offset.get(), point.start.get()] {
+                body.extend_from_slice(&value.to_le_bytes());
+            }
+        }
+        let count = u32::try_from(self.logs.len()).expect("BUG: under 2^32 logs on a shard");
+        let mut out = Vec::with_capacity(HEADER_LEN + body.len());
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&count.to_le_bytes());
+        out.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
+        out.extend_from_slice(&body);
+        out
+    }
+
+    /// `None` for bytes that are not a checkpoint.
+    fn from_bytes(bytes: &[u8]) -> Option<Checkpoint> {
+        let word = |at: usize| bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
+        let body = bytes.get(16..)?;
+        let whole = bytes.starts_with(&MAGIC) && word(4)? == VERSION && word(12)? == crc32c::crc32c(body);
+        let (head, entries) = body.split_at_checked(4)?;
+        if !whole || entries.len() != (word(8)? as usize).checked_mul(ENTRY_LEN)? {
+            return None;
+        }
+        let logs = entries.chunks_exact(ENTRY_LEN).map(parse_entry).collect::<Option<_>>()?;
+        Some(Checkpoint { clean: head.first() == Some(&1), logs })
+    }
+
+    /// Replaces the shard's checkpoint. Durable when it returns.
+    pub async fn write<D: Disk>(&self, disk: &D, shard: u16) -> io::Result<()> {
+        small_file::replace(disk, CHECKPOINTS_DIR, &format!("shard-{shard}"), &self.to_bytes()).await
+    }
+
+    /// Reads every shard's checkpoint and joins them. A missing or garbled file says nothing about
+    /// its logs, so they are read from their start; the result is clean only if all files are.
+    pub async fn read_all<D: Disk>(disk: &D) -> io::Result<Checkpoint> {
+        let mut names = match disk.list(CHECKPOINTS_DIR).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Checkpoint::default()),
+            other => other?,
+        };
+        names.retain(|name| name.starts_with("shard-") && !name.ends_with(".tmp"));
+        let mut joined = Checkpoint { clean: !names.is_empty(), logs: HashMap::new() };
+        for name in names {
+            let bytes = small_file::read(disk, CHECKPOINTS_DIR, &name, FILE_BYTES_MAX).await?;
+            match bytes.as_deref().and_then(Checkpoint::from_bytes) {
+                Some(one) => joined.join(one),
+                None => {
+                    tracing::warn!(file = name, "checkpoint is garbled and is ignored: logs are read from their start");
+                    joined.clean = false;
+                }
+            }
+        }
+        Ok(joined)
+    }
+
+    fn join(&mut self, other: Checkpoint) {
+        self.clean &= other.clean;
+        for (id, point) in other.logs {
+            let place = self.logs.entry(id).or_insert(point);
+            if (place.offset, place.prepared) < (point.offset, point.prepared) {
+                *place = point;
+            }
+        }
+    }
+}
+
+fn parse_entry(bytes: &[u8]) -> Option<(LogId, DurablePoint)> {
+    let (topic, rest) = bytes.split_first_chunk::<16>()?;
+    let (partition, rest) = rest.split_first_chunk::<4>()?;
+    let value = |n: usize| rest.get(n * 8..n * 8 + 8)?.try_into().ok().map(u64::from_le_bytes);
+    let offset = |n: usize| Offset::from_wire(value(n)?.cast_signed());
+    let id = LogId {
+        topic: TopicId::from_bytes(*topic),
+        partition: PartitionIndex::new(u32::from_le_bytes(*partition)),
+    };
+    let point = DurablePoint {
+        segment: offset(0)?,
+        position: value(1)?,
+        prepared: value(2)?,
+        offset: offset(3)?,
+        start: offset(4)?,
+    };
+    Some((id, point))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Checkpoint {
+        let at = Offset::new;
+        let id = |n| LogId { topic: TopicId::from_bytes([n; 16]), partition: PartitionIndex::new(u32::from(n)) };
+        let point = |n| DurablePoint {
+            segment: at(n),
+            position: n * 7,
+            prepared: n * 9,
+            offset: at(n + 3),
+            start: at(0),
+        };
+        Checkpoint { clean: true, logs: (0..3).map(|n| (id(n), point(u64::from(n)))).collect() }
+    }
+
+    #[test]
+    fn reads_what_it_wrote_and_nothing_else() {
+        let bytes = sample().to_bytes();
+        assert_eq!(Checkpoint::from_bytes(&bytes), Some(sample()));
+        for at in 0..bytes.len() {
+            assert_eq!(Checkpoint::from_bytes(&bytes[..at]), None, "cut at {at}");
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 4;
+            assert_eq!(Checkpoint::from_bytes(&flipped), None, "flip at {at}");
+        }
+    }
+
+    #[test]
+    fn of_two_places_the_farther_one_holds() {
+        let mut joined = sample();
+        let mut later = sample();
+        let id = *later.logs.keys().next().unwrap();
+        later.logs.get_mut(&id).unwrap().offset = Offset::new(1000);
+        later.clean = false;
+        joined.join(later);
+        assert_eq!((joined.logs[&id].offset, joined.clean), (Offset::new(1000), false));
+    }
+}

@@ -1,0 +1,28 @@
+//! System calls that neither std nor glommio offers: what filesystem this is and how much is free.
+
+use std::ffi::CString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// `statfs` magic of ext2, ext3 and ext4.
+pub const EXT4_MAGIC: i64 = 0xEF53;
+/// `statfs` magic of XFS.
+pub const XFS_MAGIC: i64 = 0x5846_5342;
+
+pub struct FsInfo {
+    pub magic: i64,
+    pub free_bytes: u64,
+}
+
+pub fn fs_info(path: &Path) -> io::Result<FsInfo> {
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: an all-zero `statfs` is a valid value of that plain C struct.
+    let mut info: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: `path` is NUL-terminated and `info` outlives the call.
+    if unsafe { libc::statfs(path.as_ptr(), &mut info) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let block = u64::try_from(info.f_bsize).unwrap_or(0);
+    Ok(FsInfo { magic: info.f_type, free_bytes: info.f_bavail.saturating_mul(block) })
+}

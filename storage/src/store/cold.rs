@@ -1,0 +1,143 @@
+//! Cold reads: history comes from the file by O_DIRECT, is checked, and goes on as it lies there.
+//!
+//!     index entry ─▶ │ batches before the offset │ batch with the offset │ batches │ cut off │
+//!                    at                          └────── returned, CRC checked ────┘
+//!
+//! A read covers the gap between two index entries and what the reader asked for, in one operation.
+
+use std::io;
+use std::ops::Range;
+
+use protocol::batch::{Batch, batches};
+use protocol::model::limits::BATCH_BYTES_MAX;
+use protocol::model::{Offset, Timestamp};
+
+use super::{OpenLog, Store, count};
+use crate::disk::{BLOCK, Disk, DiskFile, align_down};
+use crate::log::ColdRead;
+use crate::log::read::{position_in, whole_batches};
+use crate::segment::index::INDEX_INTERVAL;
+
+type ReadBuf<D> = <<D as Disk>::File as DiskFile>::ReadBuf;
+
+/// Whole batches read from disk.
+pub struct ColdBatches<D: Disk> {
+    pub buf: ReadBuf<D>,
+    pub range: Range<usize>,
+}
+
+impl<D: Disk> ColdBatches<D> {
+    pub fn bytes(&self) -> &[u8] {
+        self.buf.as_ref().get(self.range.clone()).unwrap_or(&[])
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ColdError {
+    #[error("reading segment {segment} at {at}: {error}")]
+    Io { segment: Offset, at: u64, error: io::Error },
+    #[error("segment {segment} is corrupt at {at}")]
+    Corrupt { segment: Offset, at: u64 },
+}
+
+/// Where a search for a time ends.
+pub enum TimeSearch<D: Disk> {
+    /// The first batch with a record as late as that; its records tell which.
+    Batch(ColdBatches<D>),
+    NotFound,
+}
+
+impl<D: Disk> Store<D> {
+    /// Reads whole batches from the one that contains `offset`, at most `max_bytes` but at least one.
+    pub async fn read_cold(
+        &self,
+        log: &OpenLog<D>,
+        read: ColdRead,
+        offset: Offset,
+        max_bytes: usize,
+    ) -> Result<ColdBatches<D>, ColdError> {
+        let mut at = read.at;
+        let mut want = max_bytes.min(BATCH_BYTES_MAX) + INDEX_INTERVAL as usize;
+        loop {
+            let found = self.read_window(log, read, at, want).await?;
+            let (window, data) = (&found.buf, found.range.clone());
+            let bytes = window.as_ref().get(data.clone()).unwrap_or(&[]);
+            let skipped = position_in(bytes, offset);
+            let rest = bytes.get(skipped..).unwrap_or(&[]);
+            let len = whole_batches(rest, max_bytes, true);
+            if len > 0 {
+                let start = data.start + skipped;
+                check(rest.get(..len).unwrap_or(&[]), offset)
+                    .map_err(|position| corrupt(read, at + (skipped + position) as u64))?;
+                return Ok(ColdBatches { buf: found.buf, range: start..start + len });
+            }
+            // The batch lies beyond the window, or the window cuts it off: go there, or ask for more.
+            let needed = Batch::peek_len(rest).filter(|needed| *needed <= BATCH_BYTES_MAX);
+            match needed {
+                Some(needed) if at + (skipped + needed) as u64 <= read.end => want = needed,
+                None if skipped > 0 && at + (skipped as u64) < read.end => {}
+                _ => return Err(corrupt(read, at + skipped as u64)),
+            }
+            at += skipped as u64;
+        }
+    }
+
+    async fn read_window(
+        &self,
+        log: &OpenLog<D>,
+        read: ColdRead,
+        at: u64,
+        want: usize,
+    ) -> Result<ColdBatches<D>, ColdError> {
+        let io = |error| ColdError::Io { segment: read.segment, at, error };
+        let file = log.file(&self.disk, read.segment).await.map_err(io)?;
+        let from = align_down(at);
+        let lead = (at - from) as usize;
+        let len = (lead + want).min((read.end - from) as usize);
+        let buf = file.read_at(from, len.next_multiple_of(BLOCK)).await.map_err(io)?;
+        count(&self.counters.cold_reads, 1);
+        count(&self.counters.cold_read_bytes, buf.as_ref().len() as u64);
+        if buf.as_ref().len() < len {
+            return Err(corrupt(read, from + buf.as_ref().len() as u64));
+        }
+        Ok(ColdBatches { buf, range: lead..len })
+    }
+
+    /// Finds the first batch whose newest record is as late as `time`.
+    pub async fn find_time(&self, log: &OpenLog<D>, time: Timestamp) -> Result<TimeSearch<D>, ColdError> {
+        let Some(mut read) = log.read(|log| log.plan_time_search(time)) else { return Ok(TimeSearch::NotFound) };
+        while read.at < read.end {
+            let offset = Offset::ZERO; // every batch from the index entry on
+            let found = self.read_cold(log, read, offset, INDEX_INTERVAL as usize).await?;
+            let mut position = 0;
+            for batch in batches(found.bytes()) {
+                let batch = batch.map_err(|_| corrupt(read, read.at + position as u64))?;
+                if time <= batch.max_timestamp() {
+                    let start = found.range.start + position;
+                    return Ok(TimeSearch::Batch(ColdBatches { range: start..start + batch.len(), ..found }));
+                }
+                position += batch.len();
+            }
+            read.at += position as u64;
+        }
+        Ok(TimeSearch::NotFound)
+    }
+}
+
+fn corrupt(read: ColdRead, at: u64) -> ColdError {
+    ColdError::Corrupt { segment: read.segment, at }
+}
+
+/// Checks each batch's form and CRC, and that the first one reaches past `offset`. Gives the position
+/// of the first bad one.
+fn check(bytes: &[u8], offset: Offset) -> Result<(), usize> {
+    let mut position = 0;
+    for batch in batches(bytes) {
+        let batch = batch.map_err(|_| position)?;
+        if batch.check_crc().is_err() || batch.next_offset() <= offset {
+            return Err(position);
+        }
+        position += batch.len();
+    }
+    if position == bytes.len() { Ok(()) } else { Err(position) }
+}

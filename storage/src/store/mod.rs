@@ -1,0 +1,365 @@
+//! The store: one shard's logs and the only code that awaits a disk on their behalf.
+//!
+//!     accept ─▶ Log ─ dirty ─▶ lane 1 ┐ write ┐ flush ┐ release      commit rounds (commit.rs)
+//!                              lane 2 ┘       └ write ┘ flush ┐ …    two in flight, released in order
+//!     Log ─ wants space ─▶ maintenance: zeroes ahead, finished segments, checkpoints (maintain.rs)
+//!     Log ─ cold read ─▶ O_DIRECT read, checked                                    (cold.rs)
+//!
+//! A `Store` belongs to one thread. Its owner runs two lanes and one maintenance task, whatever its
+//! executor; they end after [`Store::stop`]. What a lane makes durable it tells to [`Events`].
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::rc::{Rc, Weak};
+use std::time::Instant;
+
+use protocol::batch::Batch;
+use protocol::model::Offset;
+
+use crate::checkpoint::Checkpoint;
+use crate::disk::Disk;
+use crate::id::LogId;
+use crate::log::{AppendError, DurablePoint, Fence, Log, LogState, ReadError, ReadPlan, Slice};
+use crate::notify::Notify;
+use crate::segment::name;
+
+mod commit;
+
+mod maintain;
+
+mod cold;
+pub use cold::{ColdBatches, ColdError, TimeSearch};
+
+/// Commit rounds between their first write and their release.
+pub const ROUNDS_IN_FLIGHT: usize = 2;
+
+/// What happens to logs, told on the store's thread, in order per log.
+pub trait Events<D: Disk> {
+    /// Everything below `upto` is durable: it may be acknowledged and read.
+    fn durable(&self, log: &Rc<OpenLog<D>>, upto: Offset);
+
+    /// The log takes no more records; whoever waits for it gets the reason.
+    fn fenced(&self, log: &Rc<OpenLog<D>>, fence: &Fence);
+
+    /// All logs of a round have been told: a good time to send replies.
+    fn round_released(&self);
+}
+
+#[derive(Clone)]
+pub struct StoreOptions {
+    /// Bytes of chunks kept for readers after they are durable.
+    pub cache_bytes: usize,
+    /// The shard's number, for the name of its checkpoint.
+    pub shard: u16,
+    pub clock: fn() -> Instant,
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<Mutant>,
+}
+
+/// Faults that a test switches on to prove that it would notice them.
+#[cfg(feature = "mutants")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mutant {
+    /// Acknowledge when the writes completed, without waiting for an fdatasync.
+    AckBeforeSync,
+    /// Issue the fdatasync together with the writes instead of after them.
+    SyncBeforeWritesComplete,
+    /// Let one file's fdatasync stand for files with new extents too.
+    OneFlushForAll,
+    /// Do not make the names of new segments durable.
+    NoDirectorySync,
+}
+
+/// Counters since the store was opened.
+#[derive(Default)]
+pub struct StoreCounters {
+    pub commits: Cell<u64>,
+    pub fsyncs: Cell<u64>,
+    pub committed_bytes: Cell<u64>,
+    pub committed_logs: Cell<u64>,
+    pub prepared_bytes: Cell<u64>,
+    pub cold_reads: Cell<u64>,
+    pub cold_read_bytes: Cell<u64>,
+    pub fenced_logs: Cell<u64>,
+}
+
+pub(crate) fn count(counter: &Cell<u64>, by: u64) {
+    counter.set(counter.get() + by);
+}
+
+/// A log and its open files.
+pub struct OpenLog<D: Disk> {
+    id: LogId,
+    dir: String,
+    log: RefCell<Log<D::Buf>>,
+    files: RefCell<HashMap<Offset, Rc<D::File>>>,
+    /// Whether the log stands in the store's queue of dirty logs.
+    queued: Cell<bool>,
+    /// Whether it stands in the maintenance queue.
+    in_maintenance: Cell<bool>,
+    /// Whether [`Events::fenced`] was called.
+    fence_told: Cell<bool>,
+    /// The oldest segment whose file may still have to be cut to length.
+    unfinished: Cell<Offset>,
+    /// The checkpoint the log was recovered with. A corrupt log keeps it in later checkpoints: with
+    /// a lower one the next start could take the corruption for a torn tail and cut it off.
+    recovered_from: Option<DurablePoint>,
+}
+
+impl<D: Disk> OpenLog<D> {
+    pub fn id(&self) -> LogId {
+        self.id
+    }
+
+    /// Looks at the log. The borrow must end before the next await.
+    pub fn read<T>(&self, look: impl FnOnce(&Log<D::Buf>) -> T) -> T {
+        look(&self.log.borrow())
+    }
+
+    fn path(&self, file: &str) -> String {
+        format!("{}/{file}", self.dir)
+    }
+
+    /// The segment's file, opened when it is first asked for.
+    async fn file(&self, disk: &D, segment: Offset) -> io::Result<Rc<D::File>> {
+        if let Some(file) = self.files.borrow().get(&segment) {
+            return Ok(file.clone());
+        }
+        let file = Rc::new(disk.open(&self.path(&name::log_file(segment))).await?);
+        Ok(self.files.borrow_mut().entry(segment).or_insert(file).clone())
+    }
+}
+
+pub struct Store<D: Disk> {
+    disk: D,
+    options: StoreOptions,
+    logs: RefCell<HashMap<LogId, Rc<OpenLog<D>>>>,
+    dirty: RefCell<VecDeque<Rc<OpenLog<D>>>>,
+    maintenance: RefCell<VecDeque<Rc<OpenLog<D>>>>,
+    /// Whether the maintenance task has a log in hand.
+    maintaining: Cell<bool>,
+    work: Notify,
+    stopping: Cell<bool>,
+    /// Held by the lane that writes; the other one may flush meanwhile.
+    writing: Cell<bool>,
+    rounds_begun: Cell<u64>,
+    rounds_released: Cell<u64>,
+    /// Logs in the order in which their cached chunks were made.
+    cached: RefCell<VecDeque<(Weak<OpenLog<D>>, usize)>>,
+    cached_bytes: Cell<usize>,
+    pub counters: StoreCounters,
+}
+
+impl<D: Disk> Store<D> {
+    pub fn new(disk: D, options: StoreOptions) -> Store<D> {
+        Store {
+            disk,
+            options,
+            logs: RefCell::default(),
+            dirty: RefCell::default(),
+            maintenance: RefCell::default(),
+            maintaining: Cell::new(false),
+            work: Notify::default(),
+            stopping: Cell::new(false),
+            writing: Cell::new(false),
+            rounds_begun: Cell::new(0),
+            rounds_released: Cell::new(0),
+            cached: RefCell::default(),
+            cached_bytes: Cell::new(0),
+            counters: StoreCounters::default(),
+        }
+    }
+
+    pub fn disk(&self) -> &D {
+        &self.disk
+    }
+
+    /// Takes over a log that was recovered with this checkpoint.
+    pub fn add(&self, id: LogId, log: Log<D::Buf>, recovered_from: Option<DurablePoint>) -> Rc<OpenLog<D>> {
+        let unfinished = Cell::new(log.segments().next_back().map_or(Offset::ZERO, |active| active.base()));
+        let open = Rc::new(OpenLog {
+            id,
+            dir: id.dir(),
+            log: RefCell::new(log),
+            files: RefCell::default(),
+            queued: Cell::new(false),
+            in_maintenance: Cell::new(false),
+            fence_told: Cell::new(false),
+            unfinished,
+            recovered_from,
+        });
+        let before = self.logs.borrow_mut().insert(id, open.clone());
+        assert!(before.is_none(), "BUG: log {id} was opened twice");
+        open
+    }
+
+    pub fn get(&self, id: LogId) -> Option<Rc<OpenLog<D>>> {
+        self.logs.borrow().get(&id).cloned()
+    }
+
+    pub fn logs(&self) -> Vec<Rc<OpenLog<D>>> {
+        self.logs.borrow().values().cloned().collect()
+    }
+
+    pub fn cached_bytes(&self) -> usize {
+        self.cached_bytes.get()
+    }
+
+    /// Takes a batch that the caller has checked. Nothing is durable yet; [`Events::durable`] tells.
+    /// Returns the offset of the batch's first record and the offset after its last.
+    pub fn append(&self, log: &Rc<OpenLog<D>>, batch: &Batch<'_>) -> Result<(Offset, Offset), AppendError> {
+        let (base, next) = {
+            let mut inner = log.log.borrow_mut();
+            let base = inner.accept(batch, &self.disk)?;
+            (base, inner.ladder().next())
+        };
+        self.mark_dirty(log);
+        Ok((base, next))
+    }
+
+    /// Finds records in memory, or says where on disk they are ([`Store::read_cold`]).
+    pub fn plan_read(
+        &self,
+        log: &OpenLog<D>,
+        offset: Offset,
+        max_bytes: usize,
+        slices: &mut Vec<Slice<D::Buf>>,
+    ) -> Result<ReadPlan, ReadError> {
+        log.log.borrow().plan_read(offset, max_bytes, slices)
+    }
+
+    fn mark_dirty(&self, log: &Rc<OpenLog<D>>) {
+        if !log.queued.replace(true) {
+            self.dirty.borrow_mut().push_back(log.clone());
+            self.work.notify();
+        }
+    }
+
+    fn mark_for_maintenance(&self, log: &Rc<OpenLog<D>>) {
+        if !log.in_maintenance.replace(true) {
+            self.maintenance.borrow_mut().push_back(log.clone());
+            self.work.notify();
+        }
+    }
+
+    /// Lets what was accepted become durable, then ends the lanes and the maintenance task.
+    pub async fn stop(&self) {
+        self.stopping.set(true);
+        self.work.notify();
+        self.work.until(|| self.is_idle().then_some(())).await;
+    }
+
+    fn is_idle(&self) -> bool {
+        self.has_no_more_plans() && self.rounds_begun.get() == self.rounds_released.get()
+    }
+
+    /// Whether no log is dirty or may become so: a log that waits for its preparation does.
+    fn has_no_more_plans(&self) -> bool {
+        self.dirty.borrow().is_empty() && self.maintenance.borrow().is_empty() && !self.maintaining.get()
+    }
+
+    /// Whether every batch accepted so far is durable or refused.
+    pub async fn settle(&self) {
+        self.work.until(|| self.is_idle().then_some(())).await;
+    }
+
+    /// Takes a log out of the store and deletes its files. The log is fenced, so a round in flight
+    /// cannot acknowledge it; names are gone durably when this returns.
+    pub async fn remove(&self, id: LogId, events: &impl Events<D>) -> io::Result<()> {
+        let Some(log) = self.logs.borrow_mut().remove(&id) else { return Ok(()) };
+        self.fence(&log, Fence::Deleted, events);
+        events.round_released();
+        // A write in flight keeps its file alive; wait for it rather than have it hit a new file.
+        self.quiesce(&log).await;
+        log.files.borrow_mut().clear();
+        remove_log_files(&self.disk, id).await
+    }
+
+    fn fence(&self, log: &Rc<OpenLog<D>>, fence: Fence, events: &impl Events<D>) {
+        log.log.borrow_mut().fence(fence.clone());
+        if !log.fence_told.replace(true) {
+            count(&self.counters.fenced_logs, 1);
+            events.fenced(log, &fence);
+        }
+    }
+
+    /// Takes a fenced log out once nothing is in flight for it, so that it can be recovered again.
+    /// `None` if the log is not fenced.
+    pub async fn take_fenced(&self, id: LogId) -> Option<DurablePoint> {
+        let log = self.get(id)?;
+        if !log.read(|log| matches!(log.state(), LogState::Fenced(_))) {
+            return None;
+        }
+        self.quiesce(&log).await;
+        self.logs.borrow_mut().remove(&id);
+        Some(log.read(|log| log.durable_point()))
+    }
+
+    /// Waits until no round and no maintenance touches the log's files. The log must be fenced.
+    async fn quiesce(&self, log: &OpenLog<D>) {
+        let begun = self.rounds_begun.get();
+        self.work.until(|| (begun <= self.rounds_released.get() && !log.in_maintenance.get()).then_some(())).await;
+    }
+
+    /// Writes the shard's checkpoint: how far each log is durable.
+    pub async fn write_checkpoint(&self, clean: bool) -> io::Result<()> {
+        let mut checkpoint = Checkpoint { clean, ..Checkpoint::default() };
+        for log in self.logs() {
+            let corrupt = log.read(|log| matches!(log.state(), LogState::Corrupt { .. }));
+            let point = if corrupt { log.recovered_from } else { Some(log.read(|log| log.durable_point())) };
+            checkpoint.logs.extend(point.map(|point| (log.id, point)));
+        }
+        checkpoint.write(&self.disk, self.options.shard).await
+    }
+
+    /// Writes the index of every active segment, then a checkpoint that says the stop was in order.
+    /// Call after [`Store::stop`].
+    pub async fn write_clean_checkpoint(&self) -> io::Result<()> {
+        let mut clean = true;
+        for log in self.logs() {
+            let healthy = log.read(|log| log.check_open().is_ok());
+            clean &= healthy;
+            if healthy {
+                self.write_active_index(&log).await?;
+            }
+        }
+        self.write_checkpoint(clean).await
+    }
+
+    fn keep_cached(&self, log: &Rc<OpenLog<D>>, bytes: usize) {
+        self.cached.borrow_mut().push_back((Rc::downgrade(log), bytes));
+        self.cached_bytes.set(self.cached_bytes.get() + bytes);
+    }
+
+    /// Forgets the oldest chunks until the cache is within its budget. A chunk that is not durable
+    /// yet stays, and with it those behind it.
+    fn shrink_cache(&self) {
+        let mut cached = self.cached.borrow_mut();
+        while self.options.cache_bytes < self.cached_bytes.get() {
+            let Some((log, bytes)) = cached.front() else { break };
+            let alive = log.upgrade().filter(|log| log.read(|log| log.check_open().is_ok()));
+            if let Some(log) = alive
+                && log.log.borrow_mut().evict_oldest().is_none()
+            {
+                break;
+            }
+            self.cached_bytes.set(self.cached_bytes.get() - bytes);
+            cached.pop_front();
+        }
+    }
+}
+
+/// Deletes a partition's files and its directory, durably. Nothing there is fine.
+pub async fn remove_log_files<D: Disk>(disk: &D, id: LogId) -> io::Result<()> {
+    let dir = id.dir();
+    let names = match disk.list(&dir).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for name in names {
+        disk.remove_file(&format!("{dir}/{name}")).await?;
+    }
+    disk.remove_dir(&dir).await?;
+    disk.sync_dir(&crate::id::topic_dir(id.topic)).await
+}
