@@ -15,6 +15,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::path::Path;
 
 use protocol::model::{Offset, PartitionIndex, TopicId};
 
@@ -80,15 +81,49 @@ impl Checkpoint {
     /// Reads every shard's checkpoint and joins them. A missing or garbled file says nothing about
     /// its logs, so they are read from their start; the result is clean only if all files are.
     pub async fn read_all<D: Disk>(disk: &D) -> io::Result<Checkpoint> {
-        let mut names = match disk.list(CHECKPOINTS_DIR).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Checkpoint::default()),
+        let names = match disk.list(CHECKPOINTS_DIR).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             other => other?,
         };
-        names.retain(|name| name.starts_with("shard-") && !name.ends_with(".tmp"));
-        let mut joined = Checkpoint { clean: !names.is_empty(), logs: HashMap::new() };
-        for name in names {
+        let mut files = Vec::new();
+        for name in names.into_iter().filter(|name| is_checkpoint(name)) {
             let bytes = small_file::read(disk, CHECKPOINTS_DIR, &name, FILE_BYTES_MAX).await?;
-            match bytes.as_deref().and_then(Checkpoint::from_bytes) {
+            files.push((name, bytes.unwrap_or_default()));
+        }
+        Ok(Checkpoint::join_files(files))
+    }
+
+    /// As [`Checkpoint::read_all`], by blocking calls, for the start of a broker.
+    pub fn load(data_dir: &Path) -> io::Result<Checkpoint> {
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(data_dir.join(CHECKPOINTS_DIR))? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if is_checkpoint(&name) && entry.metadata()?.len() <= FILE_BYTES_MAX as u64 {
+                files.push((name, std::fs::read(entry.path())?));
+            }
+        }
+        Ok(Checkpoint::join_files(files))
+    }
+
+    /// Deletes the checkpoints of shards that there are no more, once those that there are have
+    /// written theirs.
+    pub fn remove_beyond(data_dir: &Path, shards: u16) -> io::Result<()> {
+        let dir = data_dir.join(CHECKPOINTS_DIR);
+        for entry in std::fs::read_dir(&dir)? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            let shard = name.strip_prefix("shard-").and_then(|number| number.parse::<u16>().ok());
+            if shard.is_some_and(|shard| shards <= shard) {
+                std::fs::remove_file(dir.join(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn join_files(files: Vec<(String, Vec<u8>)>) -> Checkpoint {
+        let mut joined = Checkpoint { clean: !files.is_empty(), logs: HashMap::new() };
+        for (name, bytes) in files {
+            match Checkpoint::from_bytes(&bytes) {
                 Some(one) => joined.join(one),
                 None => {
                     tracing::warn!(file = name, "checkpoint is garbled and is ignored: logs are read from their start");
@@ -96,7 +131,7 @@ impl Checkpoint {
                 }
             }
         }
-        Ok(joined)
+        joined
     }
 
     fn join(&mut self, other: Checkpoint) {
@@ -108,6 +143,10 @@ impl Checkpoint {
             }
         }
     }
+}
+
+fn is_checkpoint(name: &str) -> bool {
+    name.starts_with("shard-") && !name.ends_with(".tmp")
 }
 
 fn parse_entry(bytes: &[u8]) -> Option<(LogId, DurablePoint)> {

@@ -155,7 +155,8 @@ impl<D: Disk> Recovery<'_, D> {
     /// A segment that was cut to length, whose index was written afterwards, and that the next one
     /// continues, is not read again.
     async fn load_finished(&mut self, base: Offset, next: Offset) -> io::Result<bool> {
-        let Some((index, extent)) = self.load_finished_index(base).await? else { return Ok(false) };
+        let file_len = self.open(base).await?.len().await?;
+        let Some((index, extent)) = self.load_finished_index(base, file_len).await? else { return Ok(false) };
         if extent.next != next {
             return Ok(false);
         }
@@ -164,8 +165,7 @@ impl<D: Disk> Recovery<'_, D> {
     }
 
     /// The index of a segment that was finished: it describes the whole file.
-    async fn load_finished_index(&self, base: Offset) -> io::Result<Option<(SparseIndex, Extent)>> {
-        let file_len = self.open(base).await?.len().await?;
+    async fn load_finished_index(&self, base: Offset, file_len: u64) -> io::Result<Option<(SparseIndex, Extent)>> {
         Ok(self.load_index(base).await?.filter(|(_, extent)| extent.len == file_len))
     }
 
@@ -255,7 +255,7 @@ impl<D: Disk> Recovery<'_, D> {
             return Ok(true);
         }
         // A finished segment was durable to its end, so the one that continues it is missing.
-        if !later.is_empty() && self.load_finished_index(tail.base).await?.is_some() {
+        if !later.is_empty() && self.load_finished_index(tail.base, tail.file_len).await?.is_some() {
             return Ok(true);
         }
         if valid_batch_beyond(&tail.file, len + TORN_REACH, tail.file_len, next).await? {

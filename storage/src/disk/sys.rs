@@ -1,7 +1,9 @@
-//! System calls that neither std nor glommio offers: what filesystem this is and how much is free.
+//! System calls that neither std nor glommio offers: file locks, what filesystem this is, how much of
+//! it is free.
 
 use std::ffi::CString;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -25,4 +27,14 @@ pub fn fs_info(path: &Path) -> io::Result<FsInfo> {
     }
     let block = u64::try_from(info.f_bsize).unwrap_or(0);
     Ok(FsInfo { magic: info.f_type, free_bytes: info.f_bavail.saturating_mul(block) })
+}
+
+/// Takes the file's exclusive lock; `false` if another open file description has it.
+pub fn try_lock(file: &impl AsRawFd) -> io::Result<bool> {
+    // SAFETY: flock takes no pointers; a bad descriptor is an error it returns.
+    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+        return Ok(true);
+    }
+    let error = io::Error::last_os_error();
+    if error.kind() == io::ErrorKind::WouldBlock { Ok(false) } else { Err(error) }
 }

@@ -10,6 +10,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use glommio::GlommioError;
 use glommio::io::{Directory, DmaBuffer, DmaFile, OpenOptions, ReadResult};
@@ -18,6 +19,9 @@ use super::{BLOCK, Buf, Buffers, Disk, DiskFile, FlushScope, sys};
 
 /// A 4 KiB file of the data directory whose only use is to be non-empty (see the module).
 pub const ANCHOR_FILE: &str = "anchor";
+
+/// How long a file may still be held by writes of a killed broker.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
 pub struct UringDisk {
@@ -81,11 +85,13 @@ impl Disk for UringDisk {
     async fn create(&self, path: &str) -> io::Result<UringFile> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600);
-        Ok(UringFile(options.dma_open(self.path(path)).await.map_err(plain)?))
+        UringFile::lock(options.dma_open(self.path(path)).await.map_err(plain)?).await
     }
 
     async fn open(&self, path: &str) -> io::Result<UringFile> {
-        Ok(UringFile(OpenOptions::new().read(true).write(true).dma_open(self.path(path)).await.map_err(plain)?))
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        UringFile::lock(options.dma_open(self.path(path)).await.map_err(plain)?).await
     }
 
     async fn create_dir(&self, path: &str) -> io::Result<()> {
@@ -135,6 +141,22 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
 }
 
 pub struct UringFile(DmaFile);
+
+impl UringFile {
+    /// Waits until nobody else holds the file. A broker that was killed may have left writes in the
+    /// kernel; they hold the file, and its lock, until they have landed. Reading or cutting the file
+    /// before that would be undone by them.
+    async fn lock(file: DmaFile) -> io::Result<UringFile> {
+        let begun = Instant::now();
+        while !sys::try_lock(&file)? {
+            if LOCK_TIMEOUT < begun.elapsed() {
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another process holds the file"));
+            }
+            glommio::timer::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(UringFile(file))
+    }
+}
 
 impl DiskFile for UringFile {
     type Buf = DmaBuffer;

@@ -57,6 +57,18 @@ pub struct StoreOptions {
     pub mutant: Option<Mutant>,
 }
 
+impl StoreOptions {
+    pub fn new(cache_bytes: usize, shard: u16, clock: fn() -> Instant) -> StoreOptions {
+        StoreOptions {
+            cache_bytes,
+            shard,
+            clock,
+            #[cfg(feature = "mutants")]
+            mutant: None,
+        }
+    }
+}
+
 /// Faults that a test switches on to prove that it would notice them.
 #[cfg(feature = "mutants")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -292,6 +304,7 @@ impl<D: Disk> Store<D> {
             return None;
         }
         self.quiesce(&log).await;
+        log.files.borrow_mut().clear();
         self.logs.borrow_mut().remove(&id);
         Some(log.read(|log| log.durable_point()))
     }

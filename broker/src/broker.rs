@@ -1,0 +1,238 @@
+//! A broker: started, ready, stopped.
+//!
+//!     start ─▶ environment ─▶ data directory ─▶ catalog ─▶ port ─▶ shards recover ─▶ ready
+//!     stop  ─▶ shards finish what they accepted, clean mark ─▶ control thread ─▶ directory unlocked
+//!
+//! `start` returns when every partition is recovered and the port is open; what keeps it from that is
+//! one typed error. Dropping a broker without `stop` stops it as well, and logs what went wrong.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_channel::Sender;
+use protocol::model::ShardId;
+use storage::catalog::{CatalogError, MetadataLog, RedbLog};
+use storage::checkpoint::Checkpoint;
+use storage::directory::{DataDirectory, DirectoryError, META_DIR};
+
+use crate::config::{Config, ConfigError};
+use crate::control::{Control, ControlMessage, Identity, open_catalog};
+use crate::runtime::probe::{EnvironmentError, check_environment};
+use crate::runtime::{ExecutorOptions, ShardThread, net, start_shard};
+use crate::shard::{ShardMessage, ShardStart, run};
+
+/// Why a broker did not start. Nothing is left running, and nothing on disk has changed but what the
+/// start itself makes.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    #[error("cannot read the checkpoints: {0}")]
+    Checkpoints(std::io::Error),
+    #[error("cannot listen on {addr}: {error}")]
+    Listen { addr: SocketAddr, error: std::io::Error },
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+    #[error("shard {shard} did not start: {error}")]
+    Shard { shard: u16, error: String },
+}
+
+impl StartError {
+    /// 78 (EX_CONFIG) where a person must change the configuration or the machine, 1 otherwise.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            StartError::Config(_)
+            | StartError::Environment(_)
+            | StartError::Directory(_)
+            | StartError::Listen { .. } => 78,
+            StartError::Catalog(_)
+            | StartError::Checkpoints(_)
+            | StartError::Thread(_)
+            | StartError::Shard { .. } => 1,
+        }
+    }
+}
+
+/// A stop that was not in order: the next start reads the logs as after a crash.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StopError(String);
+
+pub struct Broker {
+    addr: SocketAddr,
+    control: Sender<ControlMessage>,
+    control_thread: Option<JoinHandle<()>>,
+    inboxes: Vec<Sender<ShardMessage>>,
+    threads: Vec<ShardThread>,
+    stopped: mpsc::Receiver<Result<(), String>>,
+}
+
+/// How long a shard may take to finish what it has accepted.
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+
+impl Broker {
+    /// Starts a broker and returns when it serves.
+    pub fn start(config: Config) -> Result<Broker, StartError> {
+        config.check()?;
+        let shards = config.cpus.len();
+        check_environment(shards)?;
+        let directory = DataDirectory::open(&config.data_dir)?;
+        let mut log = RedbLog::open(&directory.path().join(META_DIR))?;
+        let catalog = open_catalog(&directory, &mut log)?;
+        let checkpoint = Checkpoint::load(directory.path()).map_err(StartError::Checkpoints)?;
+        let listen_error = |error| StartError::Listen { addr: config.listen, error };
+        let (addr, listeners) = net::bind(config.listen, shards).map_err(listen_error)?;
+        let identity = identity(&config, &catalog, addr, shards);
+        let config = Arc::new(config);
+
+        let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| async_channel::unbounded()).unzip();
+        let (control_sender, control_inbox) = async_channel::unbounded();
+        let data_dir = directory.path().to_owned();
+        let log: Box<dyn MetadataLog> = Box::new(log);
+        let control = Control::new(log, catalog, directory, config.topic_defaults, identity, inboxes.clone());
+        let view = control.view();
+        let control_thread = control.start(control_inbox).map_err(StartError::Thread)?;
+        let (stopped_sender, stopped) = mpsc::channel();
+        let mut broker = Broker {
+            addr,
+            control: control_sender.clone(),
+            control_thread: Some(control_thread),
+            inboxes: inboxes.clone(),
+            threads: Vec::new(),
+            stopped,
+        };
+
+        let (ready, readiness) = mpsc::channel();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let checkpoint = Arc::new(checkpoint);
+        for (index, (listener, inbox)) in listeners.into_iter().zip(receivers).enumerate() {
+            let id = u16::try_from(index).expect("BUG: the configuration bounds the shards");
+            broker.start_shard(
+                ShardStart {
+                    id: ShardId::new(id),
+                    config: config.clone(),
+                    data_dir: data_dir.clone(),
+                    view: view.clone(),
+                    checkpoint: checkpoint.clone(),
+                    listener,
+                    inbox,
+                    peers: inboxes.clone(),
+                    control: control_sender.clone(),
+                    connections: connections.clone(),
+                    ready: ready.clone(),
+                    stopped: stopped_sender.clone(),
+                },
+                &config,
+            )?;
+        }
+        drop((ready, stopped_sender));
+        broker.wait_until_ready(&readiness)?;
+        Checkpoint::remove_beyond(&data_dir, shards as u16).map_err(StartError::Checkpoints)?;
+        broker.tell_all(|| ShardMessage::Serve);
+        tracing::info!(%addr, shards, data_dir = %data_dir.display(), "ready");
+        Ok(broker)
+    }
+
+    fn start_shard(&mut self, start: ShardStart, config: &Config) -> Result<(), StartError> {
+        let shard = start.id.get();
+        let options = ExecutorOptions {
+            name: format!("ringlog-{shard}"),
+            cpu: *config.cpus.get(usize::from(shard)).expect("BUG: a shard per core"),
+            io_memory: config.io_memory,
+            preempt_timer: config.preempt_timer,
+        };
+        let thread = start_shard(options, move || run(start));
+        self.threads.push(thread.map_err(|error| StartError::Shard { shard, error })?);
+        Ok(())
+    }
+
+    fn wait_until_ready(&mut self, readiness: &mpsc::Receiver<Result<ShardId, String>>) -> Result<(), StartError> {
+        let mut waited_for: Vec<u16> = (0..self.threads.len() as u16).collect();
+        while let Some(&first) = waited_for.first() {
+            match readiness.recv() {
+                Ok(Ok(shard)) => waited_for.retain(|waiting| *waiting != shard.get()),
+                Ok(Err(error)) => return Err(StartError::Shard { shard: first, error }),
+                // A thread ended without a word: its executor could not be made.
+                Err(_) => {
+                    let joined = self.threads.drain(..).find_map(|thread| thread.join().err());
+                    let error = joined.unwrap_or_else(|| "its thread ended".to_owned());
+                    return Err(StartError::Shard { shard: first, error });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_all(&self, message: impl Fn() -> ShardMessage) {
+        for inbox in &self.inboxes {
+            let _ = inbox.try_send(message()); // a shard that has ended is told nothing
+        }
+    }
+
+    /// Where the native protocol is served.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Stops in order: takes no new work, makes durable what was accepted, answers it, and leaves
+    /// the mark that lets the next start skip reading.
+    pub fn stop(mut self) -> Result<(), StopError> {
+        self.shut_down()
+    }
+
+    fn shut_down(&mut self) -> Result<(), StopError> {
+        let mut problem = None;
+        self.tell_all(|| ShardMessage::Stop);
+        for _ in 0..self.threads.len() {
+            match self.stopped.recv_timeout(STOP_TIMEOUT) {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => problem = problem.or(Some(error)),
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    return Err(StopError("a shard did not finish in time".to_owned()));
+                }
+            }
+        }
+        for thread in self.threads.drain(..) {
+            problem = thread.join().err().or(problem);
+        }
+        let _ = self.control.try_send(ControlMessage::Stop); // it is there until it is joined
+        if let Some(thread) = self.control_thread.take()
+            && thread.join().is_err()
+        {
+            problem = Some("the control thread panicked".to_owned());
+        }
+        problem.map_or(Ok(()), |error| Err(StopError(error)))
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if self.control_thread.is_some()
+            && let Err(error) = self.shut_down()
+        {
+            tracing::error!(%error, "the broker did not stop in order");
+        }
+    }
+}
+
+fn identity(config: &Config, catalog: &storage::catalog::Catalog, addr: SocketAddr, shards: usize) -> Identity {
+    let (host, port) = config.advertised.clone().unwrap_or_else(|| (addr.ip().to_string(), addr.port()));
+    Identity {
+        cluster: catalog.cluster().expect("BUG: open_catalog has named the cluster"),
+        node: config.node_id,
+        host,
+        port,
+        shards: u16::try_from(shards).expect("BUG: the configuration bounds the shards"),
+    }
+}

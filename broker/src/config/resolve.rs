@@ -1,0 +1,217 @@
+//! From what was said to what it means: types, then the rules, each problem with its origin.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use protocol::model::NodeId;
+
+use super::error::{ConfigError, Origin, Problem};
+use super::keys::{self, Info};
+use super::raw::RawConfig;
+use super::topic::TopicDefaults;
+use super::value::{Count, Cpus, Size, parse_cpu_list};
+use super::{Config, LogFormat};
+
+/// Reads the configuration: the defaults, then `file`, then those of `env` that begin with
+/// `RINGLOG__`, then `sets`, each `section.key=value`; what is said later wins.
+pub fn load(
+    file: Option<&Path>,
+    env: impl Iterator<Item = (String, String)>,
+    sets: &[String],
+) -> Result<Config, ConfigError> {
+    let mut raw = RawConfig::default();
+    if let Some(path) = file {
+        raw.add_file(path);
+    }
+    raw.add_env(env);
+    for set in sets {
+        raw.add_set(set);
+    }
+    finish(raw)
+}
+
+pub fn finish(mut raw: RawConfig) -> Result<Config, ConfigError> {
+    let config = resolve(&mut raw);
+    let faults = faults(&config).into_iter();
+    let mut problems: Vec<Problem> =
+        faults.map(|fault| Problem { origin: raw.origin_of(&fault.keys), message: fault.message }).collect();
+    problems.splice(0..0, raw.problems);
+    ConfigError::unless_empty(problems).map(|()| config)
+}
+
+/// What a broker is that nobody has told anything.
+pub fn defaults() -> Config {
+    resolve(&mut RawConfig::default())
+}
+
+/// See [`Config::check`].
+pub fn check(config: &Config) -> Result<(), ConfigError> {
+    let problem = |fault: Fault| Problem { origin: Origin::Unsaid, message: fault.message };
+    ConfigError::unless_empty(faults(config).into_iter().map(problem).collect())
+}
+
+fn resolve(raw: &mut RawConfig) -> Config {
+    let cpus = match raw.get(&keys::CPUS) {
+        Cpus::These(cpus) => cpus,
+        Cpus::All => allowed_cpus(),
+    };
+    Config {
+        data_dir: raw.get(&keys::DATA_DIR),
+        node_id: NodeId::new(narrow(raw.get(&keys::NODE_ID))),
+        listen: raw.get(&keys::LISTEN),
+        advertised: raw.get(&keys::ADVERTISED).0,
+        insecure: raw.get(&keys::INSECURE),
+        connections_max: count(raw.get(&keys::CONNECTIONS_MAX)),
+        frame_bytes_max: bytes(raw.get(&keys::FRAME_BYTES_MAX)),
+        hello_timeout: raw.get(&keys::HELLO_TIMEOUT),
+        cpus,
+        io_memory: bytes(raw.get(&keys::IO_MEMORY)),
+        request_bytes: bytes(raw.get(&keys::REQUEST_BYTES)),
+        cache_bytes: bytes(raw.get(&keys::CACHE_BYTES)),
+        connection_out_bytes: bytes(raw.get(&keys::CONNECTION_OUT_BYTES)),
+        preempt_timer: raw.get(&keys::PREEMPT_TIMER),
+        free_bytes_min: raw.get(&keys::FREE_BYTES_MIN).0,
+        checkpoint_interval: raw.get(&keys::CHECKPOINT_INTERVAL),
+        topic_defaults: TopicDefaults {
+            partitions: narrow(raw.get(&keys::TOPIC_PARTITIONS)),
+            segment_bytes: raw.get(&keys::TOPIC_SEGMENT_BYTES).0,
+            max_message_bytes: bytes(raw.get(&keys::TOPIC_MAX_MESSAGE_BYTES)),
+        },
+        log_filter: raw.get(&keys::LOG_FILTER),
+        log_format: raw.get::<LogFormat>(&keys::LOG_FORMAT),
+    }
+}
+
+/// A rule that is broken, and the keys it is about, the likeliest culprit first.
+struct Fault {
+    keys: Vec<&'static str>,
+    message: String,
+}
+
+fn faults(config: &Config) -> Vec<Fault> {
+    let mut faults: Vec<Fault> = measures(config).into_iter().filter_map(out_of_bounds).collect();
+    let relations = [request_fits(config), listener_is_guarded(config), listener_can_be_reached(config)];
+    faults.extend(relations.into_iter().chain([cpus_are_ours(config)]).flatten());
+    faults
+}
+
+/// Every field that has bounds, as the number they are about.
+fn measures(config: &Config) -> [(Info, u64); 14] {
+    let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    let topic = &config.topic_defaults;
+    [
+        (keys::NODE_ID.info, u64::from(config.node_id.get())),
+        (keys::CONNECTIONS_MAX.info, config.connections_max as u64),
+        (keys::FRAME_BYTES_MAX.info, config.frame_bytes_max as u64),
+        (keys::HELLO_TIMEOUT.info, micros(config.hello_timeout)),
+        (keys::IO_MEMORY.info, config.io_memory as u64),
+        (keys::REQUEST_BYTES.info, config.request_bytes as u64),
+        (keys::CACHE_BYTES.info, config.cache_bytes as u64),
+        (keys::CONNECTION_OUT_BYTES.info, config.connection_out_bytes as u64),
+        (keys::PREEMPT_TIMER.info, micros(config.preempt_timer)),
+        (keys::FREE_BYTES_MIN.info, config.free_bytes_min),
+        (keys::CHECKPOINT_INTERVAL.info, micros(config.checkpoint_interval)),
+        (keys::TOPIC_PARTITIONS.info, u64::from(topic.partitions)),
+        (keys::TOPIC_SEGMENT_BYTES.info, topic.segment_bytes),
+        (keys::TOPIC_MAX_MESSAGE_BYTES.info, topic.max_message_bytes as u64),
+    ]
+}
+
+fn out_of_bounds((info, value): (Info, u64)) -> Option<Fault> {
+    let (low, high) = info.bounds?;
+    if low <= value && value <= high {
+        return None;
+    }
+    let [value, low, high] = [value, low, high].map(|number| info.show(number));
+    let message = format!("{}: {value} is out of bounds; it may be from {low} to {high}", info.name);
+    Some(Fault { keys: vec![info.name], message })
+}
+
+/// A shard that can never promise enough for a frame would never read it, and its connection hang.
+fn request_fits(config: &Config) -> Option<Fault> {
+    let (request, frame) = (keys::REQUEST_BYTES.info, keys::FRAME_BYTES_MAX.info);
+    if config.frame_bytes_max <= config.request_bytes {
+        return None;
+    }
+    let message = format!(
+        "{} is {}, less than {}, {}: a request of that size could never be read",
+        request.name,
+        request.show(config.request_bytes as u64),
+        frame.name,
+        frame.show(config.frame_bytes_max as u64)
+    );
+    Some(Fault { keys: vec![request.name, frame.name], message })
+}
+
+/// As long as clients are not asked who they are, whoever can connect can do everything.
+fn listener_is_guarded(config: &Config) -> Option<Fault> {
+    let ip = match config.listen.ip() {
+        IpAddr::V6(ip) => ip.to_canonical(),
+        ip => ip,
+    };
+    if config.insecure || ip.is_loopback() {
+        return None;
+    }
+    let message = format!(
+        "listener.addr is {}, which other machines can reach, and clients are not yet asked who they are: \
+         anybody who can connect could read, write and delete everything. Listen on 127.0.0.1, or, where a \
+         firewall or a private network guards the port, say so with listener.insecure = true",
+        config.listen
+    );
+    Some(Fault { keys: vec![keys::LISTEN.info.name], message })
+}
+
+/// Metadata would tell clients to connect to 0.0.0.0.
+fn listener_can_be_reached(config: &Config) -> Option<Fault> {
+    if config.advertised.is_some() || !config.listen.ip().is_unspecified() {
+        return None;
+    }
+    let message = format!(
+        "listener.addr is {}, which is no address to connect to; say in listener.advertised what clients \
+         shall use, for example broker-1.example:{}",
+        config.listen,
+        config.listen.port()
+    );
+    Some(Fault { keys: vec![keys::LISTEN.info.name], message })
+}
+
+fn cpus_are_ours(config: &Config) -> Option<Fault> {
+    let allowed = allowed_cpus();
+    let foreign = config.cpus.iter().find(|cpu| !allowed.contains(cpu));
+    let message = match (foreign, config.cpus.len()) {
+        (Some(cpu), _) => {
+            format!("shards.cpus: this process may not run on cpu {cpu}; it may use {allowed:?}")
+        }
+        (None, 1..=SHARDS_MAX) => return None,
+        (None, cpus) => format!("shards.cpus names {cpus} cpus; there may be from 1 to {SHARDS_MAX}"),
+    };
+    Some(Fault { keys: vec![keys::CPUS.info.name], message })
+}
+
+/// The process's affinity mask, as the kernel tells it. Where `/proc` is not mounted, as many cores
+/// as the standard library finds, counted from 0.
+fn allowed_cpus() -> Vec<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    list.and_then(|list| parse_cpu_list(list.trim())).unwrap_or_else(|| {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        (0..cores).collect()
+    })
+}
+
+/// Far above any machine, far below the 16 bits of a shard's number.
+const SHARDS_MAX: usize = 1024;
+
+/// Numbers too large for the field become its largest: out of bounds all the same, and reported so.
+fn narrow(count: Count) -> u32 {
+    u32::try_from(count.0).unwrap_or(u32::MAX)
+}
+
+fn count(count: Count) -> usize {
+    usize::try_from(count.0).unwrap_or(usize::MAX)
+}
+
+fn bytes(size: Size) -> usize {
+    usize::try_from(size.0).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,212 @@
+//! The reader of a connection: takes frames out of the stream and hands them on, one after another.
+//!
+//!     read ─▶ header ─ too large ─▶ error reply, close
+//!               │ body not there yet: promise memory for it, read on
+//!               ▼
+//!             Hello first ─▶ stay, or hand the socket over to the shard it asks for
+//!             then requests ─▶ Service::request
+//!
+//! Memory is promised before it is read (design D9): without credit the reader waits and the peer's
+//! TCP window fills. The bytes of a request are the service's only until `request` returns.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use protocol::api::{Api, HelloRequest, Message};
+use protocol::frame::{FRAME_HEADER_LEN, FrameError, FrameHeader, FrameKind};
+use protocol::model::limits::HELLO_BODY_BYTES_MAX;
+use protocol::model::{CorrelationId, ErrorCode, ShardId};
+
+use super::Connection;
+use super::receive_buffer::{RECEIVE_BYTES_MAX, ReceiveBuffer};
+use crate::runtime;
+
+/// How long a refused peer may take to read why, before the socket is closed on it.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// Whether a connection is served here.
+pub enum Admission {
+    Here,
+    Elsewhere(ShardId),
+    Refused,
+}
+
+/// What a shard does for its connections.
+pub trait Service: 'static {
+    fn frame_bytes_max(&self) -> usize;
+
+    fn connection_out_bytes(&self) -> usize;
+
+    fn hello_timeout(&self) -> Duration;
+
+    /// Judges a Hello and answers it unless the connection goes elsewhere.
+    fn hello(&self, connection: &Rc<Connection>, header: FrameHeader, hello: HelloRequest) -> Admission;
+
+    /// Takes a request; its reply is queued now or later, under its correlation id.
+    fn request(&self, connection: &Rc<Connection>, header: FrameHeader, body: &[u8]);
+
+    /// Hands the connection over, with what it has sent so far.
+    fn hand_over(&self, to: ShardId, connection: &Connection, received: &[u8]);
+
+    /// Sends replies that are ready.
+    fn flush(&self);
+
+    /// Waits until the shard has memory for `bytes` more, and takes it.
+    fn reserve(&self, bytes: usize) -> impl Future<Output = ()>;
+
+    /// Gives memory back.
+    fn release(&self, bytes: usize);
+
+    /// Waits until the shard takes requests again: its commits may lag behind its readers.
+    fn wait_for_room(&self) -> impl Future<Output = ()>;
+}
+
+/// Serves a connection to its end. `received` is what another shard had read of it.
+pub async fn serve<S: Service>(service: Rc<S>, connection: Rc<Connection>, received: Vec<u8>) {
+    let mut reader = Reader { buffer: ReceiveBuffer::new(&received), reserved: 0, service, connection };
+    let stays = runtime::with_timeout(reader.service.hello_timeout(), reader.say_hello()).await;
+    if stays == Some(true) {
+        reader.run().await;
+    }
+    if stays != Some(false) {
+        reader.connection.close();
+    }
+    reader.service.release(reader.reserved);
+}
+
+struct Reader<S> {
+    service: Rc<S>,
+    connection: Rc<Connection>,
+    buffer: ReceiveBuffer,
+    /// Bytes promised to this connection beyond its smallest buffer.
+    reserved: usize,
+}
+
+impl<S: Service> Reader<S> {
+    /// Waits for the Hello. `true` if the connection stays here; `false` if it is another's now.
+    async fn say_hello(&mut self) -> bool {
+        let Some(header) = self.next_frame(HELLO_BODY_BYTES_MAX).await else { return true };
+        let body = &self.buffer.unread()[FRAME_HEADER_LEN..header.frame_len()];
+        let hello = match (header.api, header.kind) {
+            (Api::Hello, FrameKind::Request) => HelloRequest::read(body).map_err(|error| error.to_string()),
+            _ => Err("the first message of a connection is a Hello".to_owned()),
+        };
+        match hello {
+            Ok(hello) => match self.service.hello(&self.connection, header, hello) {
+                Admission::Here => {
+                    self.buffer.consume(header.frame_len());
+                    self.service.flush();
+                    true
+                }
+                Admission::Elsewhere(shard) => {
+                    self.service.hand_over(shard, &self.connection, self.buffer.unread());
+                    false
+                }
+                Admission::Refused => {
+                    self.say_farewell().await;
+                    true
+                }
+            },
+            Err(message) => {
+                self.connection.reply_error(header, ErrorCode::InvalidRequest, message);
+                self.say_farewell().await;
+                true
+            }
+        }
+    }
+
+    async fn run(&mut self) {
+        while let Some(header) = self.next_frame(self.service.frame_bytes_max()).await {
+            self.service.wait_for_room().await;
+            let body = &self.buffer.unread()[FRAME_HEADER_LEN..header.frame_len()];
+            match header.kind {
+                FrameKind::Request => self.service.request(&self.connection, header, body),
+                FrameKind::Reply | FrameKind::ErrorReply => {
+                    let message = "a client sends requests, this frame is a reply";
+                    self.connection.reply_error(header, ErrorCode::InvalidRequest, message);
+                }
+            }
+            self.buffer.consume(header.frame_len());
+            runtime::yield_if_needed().await;
+        }
+    }
+
+    /// Receives until a whole frame is there. `None` when the connection has ended.
+    async fn next_frame(&mut self, body_limit: usize) -> Option<FrameHeader> {
+        let mut filled = false;
+        loop {
+            if self.connection.is_closed() {
+                return None;
+            }
+            let wanted = match FrameHeader::parse(self.buffer.unread(), body_limit) {
+                Ok(Some(header)) if header.frame_len() <= self.buffer.unread().len() => return Some(header),
+                Ok(Some(header)) => header.frame_len(),
+                Ok(None) => FRAME_HEADER_LEN,
+                Err(error) => {
+                    self.refuse(error).await;
+                    return None;
+                }
+            };
+            // Nothing more can be done with what is here: let the replies go before waiting.
+            self.service.flush();
+            self.connection.wait_until_owed_at_most(self.service.connection_out_bytes()).await;
+            let capacity = self.grow(wanted, filled).await;
+            let free = self.buffer.free(capacity);
+            let room = free.len();
+            let received = self.connection.socket.read(free).await.unwrap_or(0);
+            if received == 0 {
+                return None;
+            }
+            self.buffer.received(received);
+            filled = received == room;
+        }
+    }
+
+    /// Has the memory promised that the next read needs.
+    async fn grow(&mut self, frame_len: usize, filled: bool) -> usize {
+        if frame_len <= RECEIVE_BYTES_MAX && self.buffer.capacity() > RECEIVE_BYTES_MAX {
+            self.buffer.shrink();
+            let keep = self.buffer.capacity();
+            if keep <= RECEIVE_BYTES_MAX && keep < self.reserved {
+                self.service.release(self.reserved - keep);
+                self.reserved = keep;
+            }
+        }
+        let capacity = self.buffer.wanted_capacity(frame_len, filled);
+        if self.reserved < capacity && self.buffer.capacity() < capacity {
+            let more = capacity - self.reserved;
+            self.service.reserve(more).await;
+            self.reserved += more;
+        }
+        capacity
+    }
+
+    async fn refuse(&mut self, error: FrameError) {
+        let unread = self.buffer.unread();
+        let word = |at: usize| unread.get(at..at + 2).and_then(|bytes| bytes.try_into().ok()).map(u16::from_le_bytes);
+        let correlation = unread.get(8..16).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
+        let header = FrameHeader {
+            body_len: 0,
+            api: Api::from_wire(word(4).unwrap_or(0)),
+            version: 0,
+            kind: FrameKind::Request,
+            correlation: CorrelationId::new(correlation.unwrap_or(0)),
+        };
+        self.connection.reply_error(header, error.code(), error.to_string());
+        self.say_farewell().await;
+    }
+
+    /// Lets the last reply out: closing with bytes unread would reset the connection, and the peer
+    /// would never learn why.
+    async fn say_farewell(&mut self) {
+        self.connection.flush();
+        let connection = self.connection.clone();
+        let drain = async {
+            connection.wait_until_owed_at_most(0).await;
+            let mut waste = [0; 4096];
+            while connection.socket.read(&mut waste).await.is_ok_and(|count| 0 < count) {}
+        };
+        runtime::with_timeout(FAREWELL, drain).await;
+        self.connection.close();
+    }
+}

@@ -1,0 +1,246 @@
+//! The control thread: the only writer of the catalog, and what it tells the shards.
+//!
+//!     shard ─ CreateTopic ─▶ check ─▶ catalog (durable) ─▶ new view to every shard
+//!     shard ◀─ TopicCreated ──────── every shard has opened its partitions ◀─┘
+//!
+//! One message after another, no clock, no socket. A topic is there for clients when every shard has
+//! it, and gone for them when every shard has let go of it and deleted its files; a broker that dies
+//! in between finishes at its next start, because the catalog remembers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use async_channel::{Receiver, Sender};
+use protocol::api::{CreateTopicReply, CreateTopicRequest, DeleteTopicReply, DeleteTopicRequest};
+use protocol::model::{ErrorCode, ShardId, TopicId, TopicName};
+use storage::catalog::{Catalog, CatalogError, MetadataLog, MetadataRecord, NewTopic, TopicRefusal};
+use storage::directory::DataDirectory;
+
+mod view;
+pub use view::{ClusterView, Identity, TopicView};
+
+use crate::config::{TopicConfig, TopicDefaults};
+use crate::shard::{RequestKey, ShardMessage};
+
+/// Who asked, and gets the answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker {
+    pub shard: ShardId,
+    pub request: RequestKey,
+}
+
+pub enum ControlMessage {
+    CreateTopic { asker: Asker, request: CreateTopicRequest },
+    DeleteTopic { asker: Asker, request: DeleteTopicRequest },
+    /// A shard has done what a view asked of it.
+    Applied { version: u64 },
+    Stop,
+}
+
+/// An answer that waits until every shard has applied a view.
+enum Outcome {
+    Created { asker: Asker, reply: CreateTopicReply },
+    Deleted { asker: Asker, topic: TopicId },
+}
+
+pub struct Control {
+    log: Box<dyn MetadataLog>,
+    catalog: Catalog,
+    directory: DataDirectory,
+    defaults: TopicDefaults,
+    identity: Identity,
+    version: u64,
+    shards: Vec<Sender<ShardMessage>>,
+    /// By version: how many shards have yet to apply it.
+    waiting: BTreeMap<u64, (usize, Outcome)>,
+}
+
+/// Opens the catalog, gives the cluster its name at the first start, and finishes deletions that a
+/// crash had interrupted.
+pub fn open_catalog(directory: &DataDirectory, log: &mut dyn MetadataLog) -> Result<Catalog, CatalogError> {
+    let mut catalog = Catalog::from_records(&log.replay()?);
+    if catalog.cluster().is_none() {
+        let id = protocol::model::ClusterId::from_bytes(uuid::Uuid::new_v4().into_bytes());
+        let record = MetadataRecord::ClusterCreated { id };
+        log.append(std::slice::from_ref(&record))?;
+        catalog.apply(&record);
+    }
+    let deleting: Vec<TopicId> = catalog.deleting().map(|topic| topic.id).collect();
+    for id in deleting {
+        finish_deletion(directory, log, &mut catalog, id)?;
+    }
+    report_strays(directory, &catalog);
+    Ok(catalog)
+}
+
+fn finish_deletion(
+    directory: &DataDirectory,
+    log: &mut dyn MetadataLog,
+    catalog: &mut Catalog,
+    id: TopicId,
+) -> Result<(), CatalogError> {
+    if let Err(error) = directory.remove_topic(&storage::id::topic_dir(id)) {
+        tracing::warn!(topic = %id, %error, "files of a deleted topic are still there; the next start tries again");
+        return Ok(());
+    }
+    let record = MetadataRecord::TopicRemoved { id };
+    log.append(std::slice::from_ref(&record))?;
+    catalog.apply(&record);
+    Ok(())
+}
+
+/// Files that no topic owns are reported and left alone: missing metadata is no permission to delete.
+fn report_strays(directory: &DataDirectory, catalog: &Catalog) {
+    let known: Vec<String> =
+        catalog.topics().chain(catalog.deleting()).map(|topic| topic.id.to_string()).collect();
+    match directory.topic_dirs() {
+        Ok(dirs) => {
+            for dir in dirs.into_iter().filter(|dir| !known.contains(dir)) {
+                tracing::warn!(dir, "a directory below topics/ belongs to no topic of the catalog; it is left alone");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "cannot list topics/"),
+    }
+}
+
+impl Control {
+    pub fn new(
+        log: Box<dyn MetadataLog>,
+        catalog: Catalog,
+        directory: DataDirectory,
+        defaults: TopicDefaults,
+        identity: Identity,
+        shards: Vec<Sender<ShardMessage>>,
+    ) -> Control {
+        Control {
+            log,
+            catalog,
+            directory,
+            defaults,
+            identity,
+            version: 0,
+            shards,
+            waiting: BTreeMap::new(),
+        }
+    }
+
+    pub fn view(&self) -> Arc<ClusterView> {
+        let identity = self.identity.clone();
+        Arc::new(ClusterView::new(self.version, identity, &self.catalog, &self.defaults))
+    }
+
+    /// Starts the thread; it ends with [`ControlMessage::Stop`].
+    pub fn start(mut self, inbox: Receiver<ControlMessage>) -> std::io::Result<JoinHandle<()>> {
+        std::thread::Builder::new().name("ringlog-control".to_owned()).spawn(move || {
+            while let Ok(message) = inbox.recv_blocking() {
+                match message {
+                    ControlMessage::CreateTopic { asker, request } => self.create_topic(asker, request),
+                    ControlMessage::DeleteTopic { asker, request } => self.delete_topic(asker, &request),
+                    ControlMessage::Applied { version } => self.handle_applied(version),
+                    ControlMessage::Stop => return,
+                }
+            }
+        })
+    }
+
+    fn send(&self, to: ShardId, message: ShardMessage) {
+        let sender = self.shards.get(usize::from(to.get())).expect("BUG: a shard that does not exist");
+        // A shard that has stopped needs no answer.
+        let _ = sender.try_send(message);
+    }
+
+    fn create_topic(&mut self, asker: Asker, request: CreateTopicRequest) {
+        let reply = match self.try_create(asker, request) {
+            Ok(None) => return,
+            Ok(Some(reply)) => reply,
+            Err((error, message)) => {
+                CreateTopicReply { error, message, id: TopicId::from_bytes([0; 16]), partitions: 0 }
+            }
+        };
+        self.send(asker.shard, ShardMessage::TopicCreated { request: asker.request, reply });
+    }
+
+    /// `Ok(None)` if the answer waits for the shards.
+    fn try_create(
+        &mut self,
+        asker: Asker,
+        request: CreateTopicRequest,
+    ) -> Result<Option<CreateTopicReply>, (ErrorCode, String)> {
+        let name = TopicName::new(&request.name).map_err(|why| (ErrorCode::InvalidTopic, why.to_string()))?;
+        let configs: BTreeMap<String, String> = request.configs.into_iter().collect();
+        let given = configs.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        TopicConfig::resolve(&self.defaults, given).map_err(|why| (ErrorCode::InvalidConfig, why.to_string()))?;
+        let id = TopicId::from_bytes(uuid::Uuid::new_v4().into_bytes());
+        let or_default = |value: u32, default: u32| if value == 0 { default } else { value };
+        let partitions = or_default(request.partitions, self.defaults.partitions);
+        let replication_factor = request.replication_factor.max(1);
+        let topic = NewTopic { name, id, partitions, replication_factor, configs };
+        let refused = |why: TopicRefusal| (why.code(), why.to_string());
+        let record = self.catalog.plan_create(topic).map_err(refused)?;
+        let reply = CreateTopicReply { error: ErrorCode::None, message: String::new(), id, partitions };
+        if request.validate_only {
+            return Ok(Some(reply));
+        }
+        self.write(record)?;
+        self.publish(Outcome::Created { asker, reply });
+        Ok(None)
+    }
+
+    fn delete_topic(&mut self, asker: Asker, request: &DeleteTopicRequest) {
+        if let Err((error, message)) = self.try_delete(asker, request) {
+            let reply = DeleteTopicReply { error, message };
+            self.send(asker.shard, ShardMessage::TopicDeleted { request: asker.request, reply });
+        }
+    }
+
+    fn try_delete(&mut self, asker: Asker, request: &DeleteTopicRequest) -> Result<(), (ErrorCode, String)> {
+        let name = TopicName::new(&request.name).map_err(|why| (ErrorCode::InvalidTopic, why.to_string()))?;
+        let record = self.catalog.plan_delete(&name).map_err(|why| (why.code(), why.to_string()))?;
+        let topic = self.catalog.topic(name.as_str()).expect("BUG: plan_delete has seen it").id;
+        self.write(record)?;
+        self.publish(Outcome::Deleted { asker, topic });
+        Ok(())
+    }
+
+    fn write(&mut self, record: MetadataRecord) -> Result<(), (ErrorCode, String)> {
+        self.log.append(std::slice::from_ref(&record)).map_err(|error| {
+            tracing::error!(%error, "a change of the catalog failed");
+            (ErrorCode::StorageError, error.to_string())
+        })?;
+        self.catalog.apply(&record);
+        Ok(())
+    }
+
+    fn publish(&mut self, outcome: Outcome) {
+        self.version += 1;
+        self.waiting.insert(self.version, (self.shards.len(), outcome));
+        let view = self.view();
+        for shard in &self.shards {
+            let _ = shard.try_send(ShardMessage::View(view.clone())); // a stopped shard needs no view
+        }
+    }
+
+    fn handle_applied(&mut self, version: u64) {
+        let Some((remaining, _)) = self.waiting.get_mut(&version) else { return };
+        *remaining -= 1;
+        if 0 < *remaining {
+            return;
+        }
+        let Some((_, outcome)) = self.waiting.remove(&version) else { return };
+        match outcome {
+            Outcome::Created { asker, reply } => {
+                self.send(asker.shard, ShardMessage::TopicCreated { request: asker.request, reply });
+            }
+            Outcome::Deleted { asker, topic } => {
+                let done = finish_deletion(&self.directory, &mut *self.log, &mut self.catalog, topic);
+                let (error, message) = match done {
+                    Ok(()) => (ErrorCode::None, String::new()),
+                    Err(error) => (ErrorCode::StorageError, error.to_string()),
+                };
+                let reply = DeleteTopicReply { error, message };
+                self.send(asker.shard, ShardMessage::TopicDeleted { request: asker.request, reply });
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Fetch: split by home shard, waited for there, gathered here.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use protocol::api::{FetchEntry, FetchReply, FetchRequest, Writer};
+use protocol::frame::FrameHeader;
+use protocol::model::ShardId;
+use smallvec::SmallVec;
+
+use super::Refusal;
+use crate::connection::{Connection, Piece};
+use crate::metrics::count;
+use crate::shard::{FetchPart, Origin, Place, Shard, ShardMessage, Waiting, fetch_deadline};
+
+pub fn handle(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    header: FrameHeader,
+    body: &[u8],
+) -> Result<(), Refusal> {
+    let request = FetchRequest::parse(body)?;
+    count(&shard.counters.fetch_requests, 1);
+    let entries: Vec<FetchEntry> = request.partitions().collect();
+    if entries.is_empty() {
+        let write = |out: &mut Vec<u8>| FetchReply::write_head(&mut Writer::new(out), 0, &[]);
+        connection.reply(header.api, header.correlation, write);
+        shard.touch(connection);
+        return Ok(());
+    }
+    let parts = split(shard, &entries);
+    let owners: SmallVec<[(ShardId, Vec<FetchEntry>); 1]> = parts
+        .iter()
+        .map(|part| (part.shard, part.entries.iter().filter_map(|index| entries.get(*index)).copied().collect()))
+        .collect();
+    let waiting = Waiting::Fetch { results: vec![None; entries.len()], parts };
+    let count_of_parts = owners.len() as u32;
+    let key = shard.requests.borrow_mut().begin(connection, header, count_of_parts, waiting);
+    let deadline = fetch_deadline(request.params.max_wait_ms);
+    for (part, (owner, entries)) in (0..).zip(owners) {
+        let origin = Origin { shard: shard.id, request: key, part };
+        if owner == shard.id {
+            shard.begin_fetch(origin, entries, request.params, deadline);
+        } else {
+            count(&shard.counters.forwarded_requests, 1);
+            shard.send(owner, ShardMessage::Fetch { origin, entries, params: request.params, deadline });
+        }
+    }
+    Ok(())
+}
+
+/// Which shard answers which entries. What is nowhere is refused here.
+fn split(shard: &Shard, entries: &[FetchEntry]) -> SmallVec<[FetchPart; 1]> {
+    let mut parts: SmallVec<[FetchPart; 1]> = SmallVec::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let owner = match shard.locate(entry.topic, entry.partition) {
+            Place::Elsewhere(owner) => owner,
+            Place::Here(_) | Place::NoPartition | Place::NoTopic => shard.id,
+        };
+        match parts.iter_mut().find(|part| part.shard == owner) {
+            Some(part) => part.entries.push(index),
+            None => parts.push(FetchPart { shard: owner, entries: vec![index], answered: false }),
+        }
+    }
+    parts
+}
+
+/// Record bytes that another shard has sent.
+pub fn piece_of(bytes: Bytes) -> Vec<Piece> {
+    match bytes.len() {
+        0 => Vec::new(),
+        len => vec![Piece::new(Rc::new(bytes), 0..len)],
+    }
+}

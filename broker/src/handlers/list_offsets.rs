@@ -1,0 +1,97 @@
+//! ListOffsets: earliest and latest at once, a time by searching the log.
+
+use std::rc::Rc;
+
+use protocol::api::{ListOffsetsEntry, ListOffsetsReply, ListOffsetsRequest, ListOffsetsResult, Message, OffsetSpec};
+use protocol::frame::FrameHeader;
+use protocol::model::{ErrorCode, Timestamp};
+
+use super::Refusal;
+use crate::connection::Connection;
+use crate::metrics::count;
+use crate::runtime;
+use crate::shard::{Origin, Partition, Place, Shard, ShardMessage, Waiting};
+
+pub fn handle(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    header: FrameHeader,
+    body: &[u8],
+) -> Result<(), Refusal> {
+    let request = ListOffsetsRequest::read(body)?;
+    let parts = request.partitions.len() as u32;
+    if parts == 0 {
+        let reply = ListOffsetsReply { partitions: Vec::new() };
+        connection.reply(header.api, header.correlation, |out| reply.append_to(out));
+        shard.touch(connection);
+        return Ok(());
+    }
+    let results = vec![ListOffsetsResult::refused(ErrorCode::RequestTimedOut); parts as usize];
+    let waiting = Waiting::ListOffsets { results };
+    let request_key = shard.requests.borrow_mut().begin(connection, header, parts, waiting);
+    for (part, entry) in (0..parts).zip(request.partitions) {
+        list_offset(shard, Origin { shard: shard.id, request: request_key, part }, entry);
+    }
+    Ok(())
+}
+
+/// Answers one entry, here or on its home shard.
+pub fn list_offset(shard: &Rc<Shard>, origin: Origin, entry: ListOffsetsEntry) {
+    match shard.locate(entry.topic, entry.partition) {
+        Place::Here(partition) => match partition.check_leader_epoch(entry.leader_epoch) {
+            Ok(()) => list_here(shard, origin, partition, entry.spec),
+            Err(error) => answer(shard, origin, ListOffsetsResult::refused(error)),
+        },
+        Place::Elsewhere(owner) => {
+            count(&shard.counters.forwarded_requests, 1);
+            shard.send(owner, ShardMessage::ListOffsets { origin, entry });
+        }
+        Place::NoTopic => answer(shard, origin, ListOffsetsResult::refused(ErrorCode::UnknownTopicId)),
+        Place::NoPartition => {
+            answer(shard, origin, ListOffsetsResult::refused(ErrorCode::UnknownTopicOrPartition));
+        }
+    }
+}
+
+fn list_here(shard: &Rc<Shard>, origin: Origin, partition: Rc<Partition>, spec: OffsetSpec) {
+    let found = |offset, timestamp| ListOffsetsResult {
+        error: ErrorCode::None,
+        leader_epoch: Some(partition.leader_epoch()),
+        offset,
+        timestamp,
+    };
+    match spec {
+        OffsetSpec::Earliest => answer(shard, origin, found(Some(partition.earliest()), Timestamp::NONE)),
+        OffsetSpec::Latest => answer(shard, origin, found(Some(partition.latest()), Timestamp::NONE)),
+        OffsetSpec::AtOrAfter(time) => {
+            let none = found(None, Timestamp::NONE);
+            let shard = shard.clone();
+            runtime::spawn_background(async move {
+                let result = match partition.find_time(&shard.store, time).await {
+                    Ok(Some((offset, timestamp))) => {
+                        ListOffsetsResult { offset: Some(offset), timestamp, ..none }
+                    }
+                    Ok(None) => none,
+                    Err(error) => ListOffsetsResult::refused(error),
+                };
+                answer(&shard, origin, result);
+                shard.flush_touched();
+            });
+        }
+    }
+}
+
+fn answer(shard: &Shard, origin: Origin, result: ListOffsetsResult) {
+    match origin.shard == shard.id {
+        true => take_listed(shard, origin, result),
+        false => shard.send(origin.shard, ShardMessage::ListOffsetsDone { origin, result }),
+    }
+}
+
+/// One entry of a request of this shard has been answered.
+pub fn take_listed(shard: &Shard, origin: Origin, result: ListOffsetsResult) {
+    shard.complete(origin, |waiting| {
+        let Waiting::ListOffsets { results } = waiting else { panic!("BUG: not a list of offsets") };
+        *results.get_mut(origin.part as usize).expect("BUG: no such part") = result;
+    });
+}

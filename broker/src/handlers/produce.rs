@@ -1,0 +1,54 @@
+//! Produce: each record set goes to its partition, here or on its home shard; replies wait for the
+//! commit that makes them durable.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use protocol::api::{Acks, ProducePartition, ProduceRequest, ProduceResult};
+use protocol::frame::FrameHeader;
+use protocol::model::ErrorCode;
+use smallvec::smallvec;
+
+use super::Refusal;
+use crate::connection::Connection;
+use crate::metrics::count;
+use crate::shard::{Origin, Place, Shard, ShardMessage, Waiting};
+
+pub fn handle(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    header: FrameHeader,
+    body: &[u8],
+) -> Result<(), Refusal> {
+    let request = ProduceRequest::parse(body)?;
+    count(&shard.counters.produce_requests, 1);
+    let parts = u32::try_from(request.partition_count()).expect("BUG: parse() bounds the list");
+    if parts == 0 {
+        let message = "a produce names at least one partition".to_owned();
+        return Err(Refusal { error: ErrorCode::InvalidRequest, message });
+    }
+    let key = (request.acks != Acks::None).then(|| {
+        // Overwritten by the answer to each part; the reply goes out when all have been.
+        let results = smallvec![ProduceResult::refused(ErrorCode::RequestTimedOut); parts as usize];
+        shard.requests.borrow_mut().begin(connection, header, parts, Waiting::Produce { results })
+    });
+    for (part, set) in (0..parts).zip(request.partitions()) {
+        let origin = key.map(|request| Origin { shard: shard.id, request, part });
+        produce_one(shard, set, origin);
+    }
+    Ok(())
+}
+
+fn produce_one(shard: &Rc<Shard>, set: ProducePartition<'_>, origin: Option<Origin>) {
+    match shard.locate(set.topic, set.partition) {
+        Place::Here(partition) => shard.append(&partition, set.records, origin),
+        Place::Elsewhere(owner) => {
+            count(&shard.counters.forwarded_requests, 1);
+            let records = Bytes::copy_from_slice(set.records);
+            let (topic, partition) = (set.topic, set.partition);
+            shard.send(owner, ShardMessage::Produce { origin, topic, partition, records });
+        }
+        Place::NoTopic => shard.refuse(origin, ErrorCode::UnknownTopicId),
+        Place::NoPartition => shard.refuse(origin, ErrorCode::UnknownTopicOrPartition),
+    }
+}

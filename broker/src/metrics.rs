@@ -1,0 +1,62 @@
+//! Counters of a shard: plain cells, read by whoever asks (Stats, later /metrics).
+//!
+//!     shard thread ─ count(&cell, n) ─▶ cells ─ Stats request ─▶ (name, value) list
+//!
+//! No atomics: a counter belongs to its shard's thread. Names are those of the Stats message and are
+//! stable; `bench` prints them and tests assert on them.
+
+use std::cell::Cell;
+
+/// Adds to a counter.
+pub fn count(counter: &Cell<u64>, by: u64) {
+    counter.set(counter.get() + by);
+}
+
+#[derive(Default)]
+pub struct ShardCounters {
+    /// Connections accepted or taken over.
+    pub connections: Cell<u64>,
+    /// Connections open now.
+    pub connections_now: Cell<u64>,
+    /// Connections handed over to the shard they asked for.
+    pub handed_over: Cell<u64>,
+    pub requests: Cell<u64>,
+    /// Parts of requests that came in here and belong to another shard's partitions.
+    pub forwarded_requests: Cell<u64>,
+    pub produce_requests: Cell<u64>,
+    pub produced_bytes: Cell<u64>,
+    pub produced_records: Cell<u64>,
+    /// Record sets that were refused.
+    pub produce_errors: Cell<u64>,
+    pub fetch_requests: Cell<u64>,
+    pub fetched_bytes: Cell<u64>,
+    /// Fetches of a partition that were served from memory, and from disk.
+    pub cache_hits: Cell<u64>,
+    pub cache_misses: Cell<u64>,
+    /// Fetches that had to wait for records.
+    pub fetch_waits: Cell<u64>,
+    pub invalid_requests: Cell<u64>,
+}
+
+impl ShardCounters {
+    pub fn list(&self) -> Vec<(String, u64)> {
+        let counters = [
+            ("connections", &self.connections),
+            ("connections_now", &self.connections_now),
+            ("handed_over", &self.handed_over),
+            ("requests", &self.requests),
+            ("forwarded_requests", &self.forwarded_requests),
+            ("produce_requests", &self.produce_requests),
+            ("produced_bytes", &self.produced_bytes),
+            ("produced_records", &self.produced_records),
+            ("produce_errors", &self.produce_errors),
+            ("fetch_requests", &self.fetch_requests),
+            ("fetched_bytes", &self.fetched_bytes),
+            ("cache_hits", &self.cache_hits),
+            ("cache_misses", &self.cache_misses),
+            ("fetch_waits", &self.fetch_waits),
+            ("invalid_requests", &self.invalid_requests),
+        ];
+        counters.map(|(name, counter)| (name.to_owned(), counter.get())).into()
+    }
+}

@@ -1,0 +1,72 @@
+//! System calls of the runtime: vectored sends, CPU clocks, what io_uring says when it is asked.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+/// Sends what the socket takes now; `None` if it takes nothing.
+pub fn send_vectored(socket: RawFd, slices: &[IoSlice<'_>]) -> Option<io::Result<usize>> {
+    // SAFETY: an all-zero `msghdr` is a valid value of that plain C struct.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    // An `IoSlice` has the layout of an `iovec`, and sendmsg does not write through it.
+    message.msg_iov = slices.as_ptr().cast_mut().cast();
+    message.msg_iovlen = slices.len() as _;
+    // SAFETY: the slices outlive the call, and so does `message`.
+    let sent = unsafe { libc::sendmsg(socket, &message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+    if 0 <= sent {
+        return Some(Ok(sent as usize));
+    }
+    let error = io::Error::last_os_error();
+    match error.kind() {
+        io::ErrorKind::WouldBlock => None,
+        io::ErrorKind::Interrupted => send_vectored(socket, slices),
+        _ => Some(Err(error)),
+    }
+}
+
+/// User and system time of the calling thread.
+pub fn thread_cpu_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` outlives the call; the clock exists on every Linux.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Asks the kernel for a small ring. The ring is closed again at once.
+pub fn try_io_uring() -> io::Result<()> {
+    // `struct io_uring_params` is 120 bytes, all zero for "no wishes".
+    let mut params = [0u8; 120];
+    // SAFETY: `params` is as large as the kernel's struct and outlives the call.
+    let fd = unsafe { libc::syscall(libc::SYS_io_uring_setup, 8u32, params.as_mut_ptr()) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just given us this descriptor, nobody else owns it.
+    drop(unsafe { OwnedFd::from_raw_fd(fd as RawFd) });
+    Ok(())
+}
+
+/// Bytes of memory this process may lock; `None` for no limit.
+pub fn memlock_limit() -> io::Result<Option<u64>> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` outlives the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur))
+}
+
+/// Whether this process may lock memory beyond the limit (CAP_IPC_LOCK).
+pub fn may_lock_memory() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let bits = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
+    const CAP_IPC_LOCK: u32 = 14;
+    bits & (1 << CAP_IPC_LOCK) != 0
+}
+
+/// A second descriptor for the same socket.
+pub fn duplicate(socket: &impl AsRawFd) -> io::Result<OwnedFd> {
+    // SAFETY: the borrow is used only while `socket` lives.
+    unsafe { std::os::fd::BorrowedFd::borrow_raw(socket.as_raw_fd()) }.try_clone_to_owned()
+}

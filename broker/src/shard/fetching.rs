@@ -1,0 +1,269 @@
+//! Fetches of this shard's partitions: answered at once, or waiting on their partitions.
+//!
+//!     begin ─ enough bytes? ─ yes ─▶ read ─ hot ─▶ deliver
+//!        │ no                          └ on disk: a task of its own, then deliver
+//!        ▼
+//!     waits on each partition and on a deadline; a commit there looks again (never polled)
+//!
+//! A fetch whose partitions are on several shards has a part on each. The first part that finds
+//! records tells the others to answer with what they have, so no part holds up the rest.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use protocol::api::{FetchEntry, FetchParams, FetchResult};
+use protocol::model::{ErrorCode, ShardId};
+use storage::notify::Notify;
+
+use super::message::{Origin, ShardMessage};
+use super::partition::{HotRead, Partition};
+use super::requests::{Fetched, Waiting};
+use super::timers::Timers;
+use super::{Place, Shard};
+use crate::connection::Piece;
+use crate::metrics::count;
+use crate::runtime;
+
+struct WaitingFetch {
+    origin: Origin,
+    entries: Vec<FetchEntry>,
+    params: FetchParams,
+    deadline: Instant,
+}
+
+/// The fetches that wait on this shard.
+#[derive(Default)]
+pub struct Fetches {
+    waiting: RefCell<HashMap<u64, WaitingFetch>>,
+    by_origin: RefCell<HashMap<Origin, u64>>,
+    next: Cell<u64>,
+    pub(super) timers: RefCell<Timers>,
+    pub(super) timers_changed: Notify,
+}
+
+impl Shard {
+    /// Answers a part of a fetch whose partitions are all on this shard, now or by the deadline.
+    pub fn begin_fetch(
+        self: &Rc<Self>,
+        origin: Origin,
+        entries: Vec<FetchEntry>,
+        params: FetchParams,
+        deadline: Instant,
+    ) {
+        let at_once = params.max_wait_ms == 0 || self.is_stopping();
+        if at_once || self.has_enough(&entries, params) {
+            return self.finish_fetch(origin, entries, params);
+        }
+        count(&self.counters.fetch_waits, 1);
+        let id = self.fetches.next.get();
+        self.fetches.next.set(id + 1);
+        for entry in &entries {
+            if let Place::Here(partition) = self.locate(entry.topic, entry.partition) {
+                partition.add_fetch(id);
+            }
+        }
+        self.fetches.timers.borrow_mut().insert(deadline, id);
+        self.fetches.timers_changed.notify();
+        self.fetches.by_origin.borrow_mut().insert(origin, id);
+        self.fetches.waiting.borrow_mut().insert(id, WaitingFetch { origin, entries, params, deadline });
+    }
+
+    /// Whether there is enough to answer, or an error to tell.
+    fn has_enough(&self, entries: &[FetchEntry], params: FetchParams) -> bool {
+        let enough = params.min_bytes as usize;
+        let mut bytes = 0;
+        for entry in entries {
+            let Place::Here(partition) = self.locate(entry.topic, entry.partition) else { return true };
+            match partition.readable_bytes(entry, enough) {
+                Ok(readable) => bytes += readable,
+                Err(_) => return true,
+            }
+            if enough <= bytes {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Looks again at the fetches that wait for records of this partition.
+    pub fn wake_fetches(&self, partition: &Partition) {
+        for id in partition.waiting_fetches() {
+            let ready = {
+                let waiting = self.fetches.waiting.borrow();
+                waiting.get(&id).is_some_and(|fetch| self.has_enough(&fetch.entries, fetch.params))
+            };
+            if ready {
+                self.end_wait(id);
+            }
+        }
+    }
+
+    /// Ends a wait with an answer. What a commit has just made durable is in memory, so the lane that
+    /// calls this is not held up by a disk.
+    fn end_wait(&self, id: u64) {
+        let Some(fetch) = self.fetches.waiting.borrow_mut().remove(&id) else { return };
+        self.fetches.by_origin.borrow_mut().remove(&fetch.origin);
+        self.fetches.timers.borrow_mut().remove(fetch.deadline, id);
+        for entry in &fetch.entries {
+            if let Place::Here(partition) = self.locate(entry.topic, entry.partition) {
+                partition.remove_fetch(id);
+            }
+        }
+        self.finish_fetch(fetch.origin, fetch.entries, fetch.params);
+    }
+
+    pub fn expire_fetches(&self, now: Instant) {
+        let due = self.fetches.timers.borrow_mut().expired(now);
+        for id in due {
+            self.end_wait(id);
+        }
+        self.flush_touched();
+    }
+
+    /// Ends a wait because another part of the same fetch has records.
+    pub fn finish_fetch_early(&self, origin: Origin) {
+        let id = self.fetches.by_origin.borrow().get(&origin).copied();
+        if let Some(id) = id {
+            self.end_wait(id);
+        }
+    }
+
+    /// Ends every wait: the shard is stopping.
+    pub fn end_all_waits(&self) {
+        let all: Vec<u64> = self.fetches.waiting.borrow().keys().copied().collect();
+        for id in all {
+            self.end_wait(id);
+        }
+    }
+
+    /// Reads what there is and delivers it; what lies on disk only is read by a task of its own.
+    fn finish_fetch(&self, origin: Origin, entries: Vec<FetchEntry>, params: FetchParams) {
+        let mut budget = FetchBudget::new(params);
+        let mut results = Vec::with_capacity(entries.len());
+        for entry in &entries {
+            let fetched = match self.locate(entry.topic, entry.partition) {
+                Place::Here(partition) => match partition.read_hot(&self.store, entry, budget.limit(entry)) {
+                    HotRead::Done(fetched) => {
+                        count(&self.counters.cache_hits, u64::from(0 < fetched.0.records_len));
+                        fetched
+                    }
+                    HotRead::OnDisk => return self.finish_from_disk(origin, entries, params),
+                },
+                place => (FetchResult::refused(place_error(&place)), Vec::new()),
+            };
+            results.push(budget.admit(fetched));
+        }
+        self.deliver(origin, results);
+    }
+
+    fn finish_from_disk(&self, origin: Origin, entries: Vec<FetchEntry>, params: FetchParams) {
+        let shard = self.this();
+        runtime::spawn_background(async move {
+            let mut budget = FetchBudget::new(params);
+            let mut results = Vec::with_capacity(entries.len());
+            for entry in &entries {
+                let fetched = match shard.locate(entry.topic, entry.partition) {
+                    Place::Here(partition) => {
+                        let limit = budget.limit(entry);
+                        count(&shard.counters.cache_misses, 1);
+                        shard.credits.reserve(limit).await;
+                        let fetched = partition.read_any(&shard.store, entry, limit).await;
+                        shard.credits.give_back(limit);
+                        fetched
+                    }
+                    place => (FetchResult::refused(place_error(&place)), Vec::new()),
+                };
+                results.push(budget.admit(fetched));
+            }
+            shard.deliver(origin, results);
+            shard.flush_touched();
+        });
+    }
+
+    fn deliver(&self, origin: Origin, results: Vec<Fetched>) {
+        if origin.shard == self.id {
+            return self.take_fetched(origin, results);
+        }
+        // Chunks belong to this shard's pool and cannot leave its thread: a forwarded fetch is copied.
+        let owned = |(result, pieces): Fetched| (result, copy(&pieces));
+        let results = results.into_iter().map(owned).collect();
+        self.send(origin.shard, ShardMessage::FetchDone { origin, results });
+    }
+
+    /// A part of one of this shard's fetches has been answered.
+    pub fn take_fetched(&self, origin: Origin, fetched: Vec<Fetched>) {
+        let bytes: u64 = fetched.iter().map(|(result, _)| u64::from(result.records_len)).sum();
+        count(&self.counters.fetched_bytes, bytes);
+        let found = 0 < bytes || fetched.iter().any(|(result, _)| !result.error.is_ok());
+        let mut others = Vec::new();
+        self.complete(origin, |waiting| {
+            let Waiting::Fetch { results, parts } = waiting else { panic!("BUG: not a fetch") };
+            let part = parts.get_mut(origin.part as usize).expect("BUG: no such part");
+            part.answered = true;
+            for (index, fetched) in part.entries.iter().zip(fetched) {
+                *results.get_mut(*index).expect("BUG: no such entry") = Some(fetched);
+            }
+            if found {
+                let unanswered = parts.iter().enumerate().filter(|(_, part)| !part.answered);
+                others.extend(unanswered.map(|(index, part)| (index as u32, part.shard)));
+            }
+        });
+        for (part, shard) in others {
+            self.nudge(Origin { part, ..origin }, shard);
+        }
+    }
+
+    fn nudge(&self, origin: Origin, shard: ShardId) {
+        match shard == self.id {
+            true => self.finish_fetch_early(origin),
+            false => self.send(shard, ShardMessage::FetchFinish { origin }),
+        }
+    }
+}
+
+pub fn place_error(place: &Place) -> ErrorCode {
+    match place {
+        Place::NoTopic => ErrorCode::UnknownTopicId,
+        Place::NoPartition => ErrorCode::UnknownTopicOrPartition,
+        Place::Elsewhere(_) | Place::Here(_) => ErrorCode::NotLeaderOrFollower,
+    }
+}
+
+fn copy(pieces: &[Piece]) -> Bytes {
+    let mut bytes = Vec::with_capacity(pieces.iter().map(Piece::len).sum());
+    pieces.iter().for_each(|piece| bytes.extend_from_slice(piece.bytes()));
+    bytes.into()
+}
+
+/// The bytes a reply may still hold. Its first batch goes in whatever its size (KIP-74).
+struct FetchBudget {
+    left: usize,
+    empty: bool,
+}
+
+impl FetchBudget {
+    fn new(params: FetchParams) -> FetchBudget {
+        FetchBudget { left: (params.max_bytes as usize).min(FETCH_BYTES_MAX), empty: true }
+    }
+
+    fn limit(&self, entry: &FetchEntry) -> usize {
+        self.left.min(entry.max_bytes as usize)
+    }
+
+    /// Drops records that would make a reply larger than its client wants.
+    fn admit(&mut self, (result, pieces): Fetched) -> Fetched {
+        let len = result.records_len as usize;
+        if !self.empty && self.left < len {
+            return (FetchResult { records_len: 0, ..result }, Vec::new());
+        }
+        self.left = self.left.saturating_sub(len);
+        self.empty &= len == 0;
+        (result, pieces)
+    }
+}
+
+/// Most bytes of record sets in one reply, whatever its client asks for.
+const FETCH_BYTES_MAX: usize = protocol::model::limits::FRAME_BODY_BYTES_MAX / 2;

@@ -1,0 +1,57 @@
+//! What shards say to each other, and the control thread to them. There is no other way across.
+//!
+//!     shard 0 ── Produce { origin: (0, request 7, part 2) } ──▶ shard 1
+//!     shard 0 ◀── ProduceDone { request 7, part 2, result } ─── shard 1
+//!
+//! A part is that piece of a request that one shard answers. Every part gets exactly one answer, so
+//! a request's number is free again when all of its parts have been answered. Record bytes travel as
+//! owned buffers, copied once on the way out of the connection's buffer and never after.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use protocol::api::{
+    CreateTopicReply, DeleteTopicReply, FetchEntry, FetchParams, FetchResult, ListOffsetsEntry, ListOffsetsResult,
+    ProduceResult, ShardStats,
+};
+use protocol::model::{PartitionIndex, ShardId, TopicId};
+
+use crate::control::ClusterView;
+
+/// A request that waits for answers, in the table of the shard its connection is on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct RequestKey(pub usize);
+
+/// Who gets the answer to a part of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Origin {
+    pub shard: ShardId,
+    pub request: RequestKey,
+    pub part: u32,
+}
+
+pub enum ShardMessage {
+    /// A connection that asked for this shard, and what it has sent so far.
+    Adopt { socket: OwnedFd, received: Vec<u8> },
+    /// `origin` is `None` with acks 0.
+    Produce { origin: Option<Origin>, topic: TopicId, partition: PartitionIndex, records: Bytes },
+    ProduceDone { origin: Origin, result: ProduceResult },
+    Fetch { origin: Origin, entries: Vec<FetchEntry>, params: FetchParams, deadline: Instant },
+    /// Another part of the fetch has records: answer with what is there.
+    FetchFinish { origin: Origin },
+    FetchDone { origin: Origin, results: Vec<(FetchResult, Bytes)> },
+    ListOffsets { origin: Origin, entry: ListOffsetsEntry },
+    ListOffsetsDone { origin: Origin, result: ListOffsetsResult },
+    Stats { origin: Origin },
+    StatsDone { origin: Origin, stats: ShardStats },
+    TopicCreated { request: RequestKey, reply: CreateTopicReply },
+    TopicDeleted { request: RequestKey, reply: DeleteTopicReply },
+    /// The topics have changed: open and remove partitions, then tell the control thread.
+    View(Arc<ClusterView>),
+    /// Begin to accept connections.
+    Serve,
+    /// Finish what was accepted, write the clean mark, end.
+    Stop,
+}

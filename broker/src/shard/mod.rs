@@ -1,0 +1,274 @@
+//! A shard: one core, its partitions, its connections, and everything that happens to them.
+//!
+//!     accept task ─▶ connections ─▶ handlers ─▶ partitions ─▶ store ─ 2 commit lanes, maintenance
+//!     message task ◀─ other shards, control thread
+//!     view task ─ opens and removes partitions        timer task ─ long polls that are over
+//!     housekeeping task, once a second ─ free space, checkpoints, logs fenced by a full disk
+//!
+//! All of it is one thread: state is in cells, a borrow never crosses an await, and nothing here is
+//! shared with another shard. Replies are queued on their connection and leave together when a commit
+//! round is released or a reader runs dry.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use async_channel::Sender;
+use protocol::api::{ProduceResult, ShardStats};
+use protocol::model::{Offset, PartitionIndex, ShardId, TopicId};
+use storage::checkpoint::Checkpoint;
+use storage::id::LogId;
+use storage::log::{DurablePoint, Fence};
+use storage::store::{Events, OpenLog, Store};
+
+mod message;
+pub use message::{Origin, RequestKey, ShardMessage};
+
+mod requests;
+pub use requests::{FetchPart, Requests, Waiting};
+
+mod partition;
+pub use partition::Partition;
+
+mod credits;
+use credits::Credits;
+
+mod timers;
+
+mod fetching;
+pub use fetching::Fetches;
+
+mod service;
+
+mod tasks;
+pub use tasks::{ShardStart, run};
+
+use crate::config::Config;
+use crate::connection::Connection;
+use crate::control::{ClusterView, ControlMessage, TopicView};
+use crate::metrics::{ShardCounters, count};
+use crate::runtime::ShardDisk;
+
+/// Where a partition of a request is.
+pub enum Place {
+    Here(Rc<Partition>),
+    Elsewhere(ShardId),
+    /// The topic is known and has no such partition, or its partition is not open here yet.
+    NoPartition,
+    NoTopic,
+}
+
+pub struct Shard {
+    pub id: ShardId,
+    pub config: Arc<Config>,
+    pub store: Store<ShardDisk>,
+    pub counters: ShardCounters,
+    view: RefCell<Arc<ClusterView>>,
+    partitions: RefCell<HashMap<LogId, Rc<Partition>>>,
+    pub requests: RefCell<Requests>,
+    pub fetches: Fetches,
+    peers: Vec<Sender<ShardMessage>>,
+    control: Sender<ControlMessage>,
+    /// Connections with replies to send.
+    touched: RefCell<Vec<Rc<Connection>>>,
+    credits: Credits,
+    /// Connections of all shards together.
+    connections: Arc<AtomicUsize>,
+    /// Whether produce is refused because the disk is nearly full.
+    disk_full: Cell<bool>,
+    stopping: Cell<bool>,
+    checkpoint: Arc<Checkpoint>,
+}
+
+impl Shard {
+    pub fn view(&self) -> Arc<ClusterView> {
+        self.view.borrow().clone()
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    pub fn is_disk_full(&self) -> bool {
+        self.disk_full.get()
+    }
+
+    pub fn locate(&self, topic: TopicId, partition: PartitionIndex) -> Place {
+        let id = LogId { topic, partition };
+        if let Some(partition) = self.partitions.borrow().get(&id) {
+            return Place::Here(partition.clone());
+        }
+        let view = self.view.borrow();
+        match view.topic_by_id(topic) {
+            None => Place::NoTopic,
+            Some(found) if found.partitions() <= partition.get() => Place::NoPartition,
+            Some(found) => match view.owner(found, partition) {
+                owner if owner == self.id => Place::NoPartition,
+                owner => Place::Elsewhere(owner),
+            },
+        }
+    }
+
+    pub fn partition(&self, id: LogId) -> Option<Rc<Partition>> {
+        self.partitions.borrow().get(&id).cloned()
+    }
+
+    fn add_partition(&self, id: LogId, log: Rc<OpenLog<ShardDisk>>, topic: Arc<TopicView>) {
+        self.partitions.borrow_mut().insert(id, Rc::new(Partition::new(log, topic)));
+    }
+
+    pub fn send(&self, to: ShardId, message: ShardMessage) {
+        let peer = self.peers.get(usize::from(to.get())).expect("BUG: a shard that does not exist");
+        // A peer that has stopped answers nothing; its connections end with it.
+        let _ = peer.try_send(message);
+    }
+
+    pub fn send_to_control(&self, message: ControlMessage) {
+        let _ = self.control.try_send(message); // the control thread outlives the shards
+    }
+
+    /// Puts a connection on the list of those to flush.
+    pub fn touch(&self, connection: &Rc<Connection>) {
+        if connection.enlist() {
+            self.touched.borrow_mut().push(connection.clone());
+        }
+    }
+
+    /// Sends the replies that were queued since the last time, one send per connection.
+    pub fn flush_touched(&self) {
+        // A flush touches nobody, so the list can be taken; it is given back for its memory.
+        let mut touched = std::mem::take(&mut *self.touched.borrow_mut());
+        for connection in touched.drain(..) {
+            connection.flush();
+        }
+        let mut list = self.touched.borrow_mut();
+        if list.is_empty() {
+            *list = touched;
+        }
+    }
+
+    /// Answers one part of a request, here or on the shard that asked.
+    pub fn answer_produce(&self, origin: Origin, result: ProduceResult) {
+        if origin.shard != self.id {
+            return self.send(origin.shard, ShardMessage::ProduceDone { origin, result });
+        }
+        self.complete(origin, |waiting| {
+            let Waiting::Produce { results } = waiting else { panic!("BUG: not a produce") };
+            *results.get_mut(origin.part as usize).expect("BUG: no such part") = result;
+        });
+    }
+
+    /// Records the answer to a part of a request of this shard; the last one sends the reply.
+    pub fn complete(&self, origin: Origin, answer: impl FnOnce(&mut Waiting)) {
+        let done = self.requests.borrow_mut().complete(origin.request, answer);
+        if let Some(request) = done {
+            self.touch(&request.connection.clone());
+            request.reply();
+        }
+    }
+
+    /// Takes a record set for a partition of this shard and promises an answer to `origin`.
+    pub fn append(&self, partition: &Partition, records: &[u8], origin: Option<Origin>) {
+        let refusal = match (self.is_stopping(), self.is_disk_full()) {
+            (true, _) => Err(protocol::model::ErrorCode::ShuttingDown),
+            (_, true) => Err(protocol::model::ErrorCode::DiskFull),
+            _ => Ok(()),
+        };
+        match refusal.and_then(|()| partition.append(&self.store, records, origin)) {
+            Ok(appended) => {
+                self.credits.take(appended.bytes);
+                count(&self.counters.produced_bytes, appended.bytes as u64);
+                count(&self.counters.produced_records, appended.records);
+            }
+            Err(error) => self.refuse(origin, error),
+        }
+    }
+
+    pub fn refuse(&self, origin: Option<Origin>, error: protocol::model::ErrorCode) {
+        count(&self.counters.produce_errors, 1);
+        if let Some(origin) = origin {
+            self.answer_produce(origin, ProduceResult::refused(error));
+        }
+    }
+
+    pub fn stats(&self) -> ShardStats {
+        let mut counters = self.counters.list();
+        let store = &self.store.counters;
+        let more = [
+            ("commits", store.commits.get()),
+            ("fsyncs", store.fsyncs.get()),
+            ("committed_bytes", store.committed_bytes.get()),
+            ("committed_logs", store.committed_logs.get()),
+            ("prepared_bytes", store.prepared_bytes.get()),
+            ("cold_reads", store.cold_reads.get()),
+            ("cold_read_bytes", store.cold_read_bytes.get()),
+            ("fenced_logs", store.fenced_logs.get()),
+            ("cached_bytes_now", self.store.cached_bytes() as u64),
+            ("promised_bytes_now", self.credits.used() as u64),
+            ("partitions_now", self.partitions.borrow().len() as u64),
+            ("disk_full_now", u64::from(self.disk_full.get())),
+            ("cpu_us", crate::runtime::thread_cpu_time().as_micros() as u64),
+        ];
+        counters.extend(more.map(|(name, value)| (name.to_owned(), value)));
+        ShardStats { shard: self.id, counters }
+    }
+}
+
+impl Events<ShardDisk> for Shard {
+    fn durable(&self, log: &Rc<OpenLog<ShardDisk>>, upto: Offset) {
+        let Some(partition) = self.partition(log.id()) else { return };
+        let mut bytes = 0;
+        while let Some(settled) = partition.next_durable(upto) {
+            bytes += settled.bytes;
+            if let Some(origin) = settled.origin {
+                self.answer_produce(origin, settled.result);
+            }
+        }
+        self.credits.give_back(bytes);
+        self.wake_fetches(&partition);
+    }
+
+    fn fenced(&self, log: &Rc<OpenLog<ShardDisk>>, fence: &Fence) {
+        let Some(partition) = self.partition(log.id()) else { return };
+        let mut bytes = 0;
+        while let Some(settled) = partition.next_refused(fence) {
+            bytes += settled.bytes;
+            count(&self.counters.produce_errors, 1);
+            if let Some(origin) = settled.origin {
+                self.answer_produce(origin, settled.result);
+            }
+        }
+        self.credits.give_back(bytes);
+        self.wake_fetches(&partition);
+    }
+
+    fn round_released(&self) {
+        self.flush_touched();
+    }
+}
+
+/// How often the housekeeping task looks around.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A long poll ends after this, whatever its client asked for.
+const FETCH_WAIT_MAX: Duration = Duration::from_secs(300);
+
+pub fn fetch_deadline(max_wait_ms: u32) -> Instant {
+    Instant::now() + Duration::from_millis(u64::from(max_wait_ms)).min(FETCH_WAIT_MAX)
+}
+
+/// The place a log was known to be durable at, if the checkpoint has it.
+fn checkpointed(checkpoint: &Checkpoint, id: LogId) -> Option<DurablePoint> {
+    checkpoint.logs.get(&id).copied()
+}
+
+fn add_connection(connections: &AtomicUsize) -> usize {
+    connections.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+fn remove_connection(connections: &AtomicUsize) {
+    connections.fetch_sub(1, Ordering::Relaxed);
+}

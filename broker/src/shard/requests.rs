@@ -1,0 +1,117 @@
+//! Requests that wait: for a commit, for records, for another shard, for the control thread.
+//!
+//!     begin(parts = 2) ─▶ key ─ complete part 0 ─ complete part 1 ─▶ reply, key is free
+//!
+//! A table by small integer, no task and no channel per request. A request whose connection closed
+//! stays until its parts are answered; its reply then goes nowhere.
+
+use std::rc::Rc;
+
+use protocol::api::{
+    Api, FetchReply, FetchResult, ListOffsetsReply, ListOffsetsResult, Message, ProduceReply, ProduceResult,
+    ShardStats, StatsReply, Writer,
+};
+use protocol::frame::FrameHeader;
+use protocol::model::{CorrelationId, ErrorCode, ShardId};
+use slab::Slab;
+use smallvec::SmallVec;
+
+use super::message::RequestKey;
+use crate::connection::{Connection, Piece};
+
+/// A fetch's result in one partition and its record set.
+pub type Fetched = (FetchResult, Vec<Piece>);
+
+/// Which entries of a fetch a shard answers.
+pub struct FetchPart {
+    pub shard: ShardId,
+    pub entries: Vec<usize>,
+    pub answered: bool,
+}
+
+pub enum Waiting {
+    Produce { results: SmallVec<[ProduceResult; 1]> },
+    Fetch { results: Vec<Option<Fetched>>, parts: SmallVec<[FetchPart; 1]> },
+    ListOffsets { results: Vec<ListOffsetsResult> },
+    Stats { shards: Vec<ShardStats> },
+    Control,
+}
+
+pub struct Request {
+    pub connection: Rc<Connection>,
+    pub header: FrameHeader,
+    /// Parts that have not been answered.
+    pub remaining: u32,
+    pub waiting: Waiting,
+}
+
+#[derive(Default)]
+pub struct Requests {
+    table: Slab<Request>,
+}
+
+impl Requests {
+    pub fn begin(
+        &mut self,
+        connection: &Rc<Connection>,
+        header: FrameHeader,
+        parts: u32,
+        waiting: Waiting,
+    ) -> RequestKey {
+        let request = Request { connection: connection.clone(), header, remaining: parts, waiting };
+        RequestKey(self.table.insert(request))
+    }
+
+    /// Whether any request waits.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    pub fn get_mut(&mut self, key: RequestKey) -> &mut Request {
+        self.table.get_mut(key.0).expect("BUG: a part was answered that is not waited for")
+    }
+
+    /// Records the answer to a part. Gives the request back when it was the last one.
+    pub fn complete(&mut self, key: RequestKey, answer: impl FnOnce(&mut Waiting)) -> Option<Request> {
+        let request = self.get_mut(key);
+        answer(&mut request.waiting);
+        request.remaining -= 1;
+        (request.remaining == 0).then(|| self.table.remove(key.0))
+    }
+}
+
+impl Request {
+    /// Queues the reply of a request whose parts have all been answered.
+    pub fn reply(self) {
+        let Request { connection, header, waiting, .. } = self;
+        let FrameHeader { api, correlation, .. } = header;
+        match waiting {
+            Waiting::Produce { results } => connection.reply(api, correlation, |out| {
+                ProduceReply::write_parts(&mut Writer::new(out), 0, &results);
+            }),
+            Waiting::Fetch { results, .. } => reply_fetch(&connection, api, correlation, results),
+            Waiting::ListOffsets { results } => {
+                let reply = ListOffsetsReply { partitions: results };
+                connection.reply(api, correlation, |out| reply.append_to(out));
+            }
+            Waiting::Stats { mut shards } => {
+                shards.sort_by_key(|stats| stats.shard);
+                let reply = StatsReply { shards };
+                connection.reply(api, correlation, |out| reply.append_to(out));
+            }
+            Waiting::Control => panic!("BUG: the control thread's answer is its own reply"),
+        }
+    }
+}
+
+fn reply_fetch(connection: &Connection, api: Api, correlation: CorrelationId, results: Vec<Option<Fetched>>) {
+    let mut heads = Vec::with_capacity(results.len());
+    let mut payload = Vec::new();
+    for fetched in results {
+        let (head, pieces) = fetched.unwrap_or_else(|| (FetchResult::refused(ErrorCode::RequestTimedOut), Vec::new()));
+        heads.push(head);
+        payload.extend(pieces);
+    }
+    let write = |out: &mut Vec<u8>| FetchReply::write_head(&mut Writer::new(out), 0, &heads);
+    connection.reply_with_payload(api, correlation, write, payload);
+}

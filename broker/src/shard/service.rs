@@ -1,0 +1,99 @@
+//! What a shard does for its connections: judges Hellos, hands requests to handlers, keeps credit.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use protocol::api::{HelloReply, HelloRequest, Message, VERSION};
+use protocol::frame::FrameHeader;
+use protocol::model::{ErrorCode, ShardId};
+
+use super::{Shard, ShardMessage};
+use crate::connection::{Admission, Connection, Service};
+use crate::handlers;
+use crate::metrics::count;
+
+/// What an [`Rc`] of the shard can do as a connection's service.
+pub struct ShardService(pub Rc<Shard>);
+
+impl Service for ShardService {
+    fn frame_bytes_max(&self) -> usize {
+        self.0.config.frame_bytes_max
+    }
+
+    fn connection_out_bytes(&self) -> usize {
+        self.0.config.connection_out_bytes
+    }
+
+    fn hello_timeout(&self) -> Duration {
+        self.0.config.hello_timeout
+    }
+
+    fn hello(&self, connection: &Rc<Connection>, header: FrameHeader, hello: HelloRequest) -> Admission {
+        let identity = self.0.view().identity.clone();
+        if VERSION < hello.version_min || hello.version_max < VERSION {
+            let message = format!(
+                "this broker speaks version {VERSION}, the client {} to {}",
+                hello.version_min, hello.version_max
+            );
+            connection.reply_error(header, ErrorCode::UnsupportedVersion, message);
+            return Admission::Refused;
+        }
+        match hello.shard {
+            Some(shard) if identity.shards <= shard.get() => {
+                let message = format!("there is no shard {shard}: this broker has {}", identity.shards);
+                connection.reply_error(header, ErrorCode::InvalidRequest, message);
+                return Admission::Refused;
+            }
+            Some(shard) if shard != self.0.id => return Admission::Elsewhere(shard),
+            _ => {}
+        }
+        let reply = HelloReply {
+            error: ErrorCode::None,
+            version: VERSION,
+            shard: self.0.id,
+            shards: identity.shards,
+            node: identity.node,
+            cluster: identity.cluster,
+            frame_body_bytes_max: u32::try_from(self.0.config.frame_bytes_max).unwrap_or(u32::MAX),
+            broker: format!("ringlog {}", env!("CARGO_PKG_VERSION")),
+        };
+        connection.reply(header.api, header.correlation, |out| reply.append_to(out));
+        self.0.touch(connection);
+        tracing::debug!(client = hello.client_id, shard = %self.0.id, "client connected");
+        Admission::Here
+    }
+
+    fn request(&self, connection: &Rc<Connection>, header: FrameHeader, body: &[u8]) {
+        count(&self.0.counters.requests, 1);
+        handlers::dispatch(&self.0, connection, header, body);
+    }
+
+    fn hand_over(&self, to: ShardId, connection: &Connection, received: &[u8]) {
+        match connection.abandon() {
+            Ok(socket) => {
+                count(&self.0.counters.handed_over, 1);
+                self.0.send(to, ShardMessage::Adopt { socket, received: received.to_vec() });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot hand a connection over");
+                connection.close();
+            }
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush_touched();
+    }
+
+    async fn reserve(&self, bytes: usize) {
+        self.0.credits.reserve(bytes).await;
+    }
+
+    fn release(&self, bytes: usize) {
+        self.0.credits.give_back(bytes);
+    }
+
+    async fn wait_for_room(&self) {
+        self.0.credits.wait_for_room().await;
+    }
+}

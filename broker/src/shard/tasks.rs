@@ -1,0 +1,389 @@
+//! The tasks of a shard, from its first file to its last.
+//!
+//!     recover own partitions ─▶ ready ─▶ Serve ─▶ accept, messages, timers, housekeeping
+//!                                                  └ Stop ─▶ drain ─▶ clean mark ─▶ end
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
+
+use async_channel::{Receiver, Sender};
+use protocol::model::{LeaderEpoch, PartitionIndex, ShardId};
+use storage::checkpoint::Checkpoint;
+use storage::disk::Disk;
+use storage::id::LogId;
+use storage::log::{Fence, LogConfig, LogState};
+use storage::recovery::{RecoveryOptions, recover};
+use storage::store::{Events, ROUNDS_IN_FLIGHT, Store, StoreOptions};
+
+use super::service::ShardService;
+use super::{
+    Credits, Fetches, HOUSEKEEPING_INTERVAL, Place, Requests, Shard, ShardMessage, add_connection, checkpointed,
+    remove_connection,
+};
+use crate::config::Config;
+use crate::connection::{Connection, serve};
+use crate::control::{ClusterView, ControlMessage, TopicView};
+use crate::handlers;
+use crate::metrics::{ShardCounters, count};
+use crate::runtime::net::{Listener, Socket};
+use crate::runtime::{self, ShardDisk};
+
+/// Partitions that are recovered side by side.
+const RECOVERIES_AT_ONCE: usize = 16;
+
+/// How long a stopping shard waits for its clients to take their replies.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// Everything a shard is started with.
+pub struct ShardStart {
+    pub id: ShardId,
+    pub config: Arc<Config>,
+    pub data_dir: PathBuf,
+    pub view: Arc<ClusterView>,
+    pub checkpoint: Arc<Checkpoint>,
+    pub listener: OwnedFd,
+    pub inbox: Receiver<ShardMessage>,
+    pub peers: Vec<Sender<ShardMessage>>,
+    pub control: Sender<ControlMessage>,
+    pub connections: Arc<AtomicUsize>,
+    /// Told once: ready, or why not.
+    pub ready: std::sync::mpsc::Sender<Result<ShardId, String>>,
+    /// Told at the end of an orderly stop.
+    pub stopped: std::sync::mpsc::Sender<Result<(), String>>,
+}
+
+thread_local! {
+    /// The shard of this thread, for tasks that are begun by code that has only a reference.
+    static THIS: RefCell<Weak<Shard>> = const { RefCell::new(Weak::new()) };
+}
+
+impl Shard {
+    /// The shard itself, counted: there is one to a thread.
+    pub(super) fn this(&self) -> Rc<Shard> {
+        THIS.with(|this| this.borrow().upgrade()).expect("BUG: a shard's thread has its shard")
+    }
+}
+
+/// The main task of a shard's thread.
+pub async fn run(start: ShardStart) {
+    let ready = start.ready.clone();
+    let stopped = start.stopped.clone();
+    let (inbox, listener) = (start.inbox.clone(), start.listener.try_clone());
+    let opened = match listener {
+        Ok(listener) => open(start).await.map(|shard| (shard, listener)),
+        Err(error) => Err(error.to_string()),
+    };
+    let (shard, listener) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            let _ = ready.send(Err(error)); // the starter has gone: nobody to tell
+            return;
+        }
+    };
+    spawn_store_tasks(&shard);
+    let (views, view_inbox) = async_channel::unbounded();
+    runtime::spawn(apply_views(shard.clone(), view_inbox));
+    runtime::spawn(expire_fetches(shard.clone()));
+    runtime::spawn(keep_house(shard.clone()));
+    let _ = ready.send(Ok(shard.id)); // as above
+    let mut listener = Some(listener);
+    while let Ok(message) = inbox.recv().await {
+        match message {
+            ShardMessage::Serve => {
+                if let Some(socket) = listener.take() {
+                    runtime::spawn(accept(shard.clone(), Listener::new(socket)));
+                }
+            }
+            ShardMessage::View(view) => {
+                let _ = views.try_send(view); // the view task lives as long as this one
+            }
+            ShardMessage::Stop => break,
+            message => handle(&shard, message),
+        }
+    }
+    let result = stop(&shard, &inbox).await;
+    let _ = stopped.send(result); // as above
+}
+
+async fn open(start: ShardStart) -> Result<Rc<Shard>, String> {
+    let disk = ShardDisk::open(&start.data_dir).await.map_err(|error| format!("the data directory: {error}"))?;
+    let options =
+        StoreOptions::new(start.config.cache_bytes, start.id.get(), Instant::now);
+    let shard = Rc::new(Shard {
+        id: start.id,
+        store: Store::new(disk, options),
+        counters: ShardCounters::default(),
+        view: RefCell::new(start.view.clone()),
+        partitions: RefCell::new(HashMap::new()),
+        requests: RefCell::new(Requests::default()),
+        fetches: Fetches::default(),
+        peers: start.peers,
+        control: start.control,
+        touched: RefCell::default(),
+        credits: Credits::new(start.config.request_bytes),
+        connections: start.connections,
+        disk_full: Cell::new(false),
+        stopping: Cell::new(false),
+        checkpoint: start.checkpoint,
+        config: start.config,
+    });
+    THIS.with(|this| *this.borrow_mut() = Rc::downgrade(&shard));
+    check_free_space(&shard);
+    let begun = Instant::now();
+    let own = own_partitions(&shard, &start.view);
+    open_partitions(&shard, own).await.map_err(|error| format!("recovery: {error}"))?;
+    // From here on records may be written: the mark of the last orderly stop is withdrawn first.
+    shard.store.write_checkpoint(false).await.map_err(|error| format!("the checkpoint: {error}"))?;
+    let partitions = shard.partitions.borrow().len();
+    tracing::info!(shard = %shard.id, partitions, clean = shard.checkpoint.clean, took = ?begun.elapsed(), "recovered");
+    Ok(shard)
+}
+
+fn own_partitions(shard: &Shard, view: &ClusterView) -> Vec<(LogId, Arc<TopicView>)> {
+    let mut own = Vec::new();
+    for topic in view.topics() {
+        for partition in (0..topic.partitions()).map(PartitionIndex::new) {
+            if view.owner(topic, partition) == shard.id {
+                own.push((LogId { topic: topic.id(), partition }, topic.clone()));
+            }
+        }
+    }
+    own
+}
+
+async fn open_partitions(shard: &Rc<Shard>, wanted: Vec<(LogId, Arc<TopicView>)>) -> std::io::Result<()> {
+    for group in wanted.chunks(RECOVERIES_AT_ONCE) {
+        let openings: Vec<_> =
+            group.iter().map(|(id, topic)| runtime::start(open_partition(shard.clone(), *id, topic.clone()))).collect();
+        for opening in openings {
+            opening.await?;
+        }
+    }
+    Ok(())
+}
+
+async fn open_partition(shard: Rc<Shard>, id: LogId, topic: Arc<TopicView>) -> std::io::Result<()> {
+    let config = LogConfig { segment_bytes: topic.config().segment_bytes, prepare: true };
+    let mut options = RecoveryOptions::new(config, LeaderEpoch::FIRST);
+    options.checkpoint = checkpointed(&shard.checkpoint, id);
+    options.clean = shard.checkpoint.clean;
+    recover_partition(&shard, id, topic, options).await
+}
+
+async fn recover_partition(
+    shard: &Shard,
+    id: LogId,
+    topic: Arc<TopicView>,
+    options: RecoveryOptions,
+) -> std::io::Result<()> {
+    let recovered = recover(shard.store.disk(), id, &options).await?;
+    let report = &recovered.report;
+    if 0 < report.bytes_read {
+        tracing::info!(
+            topic = %topic.name(), partition = %id.partition, read = report.bytes_read, torn = report.torn_bytes,
+            end = %recovered.log.high_watermark(), "read a partition that was not closed in order"
+        );
+    }
+    let log = shard.store.add(id, recovered.log, options.checkpoint);
+    shard.add_partition(id, log, topic);
+    Ok(())
+}
+
+fn spawn_store_tasks(shard: &Rc<Shard>) {
+    for _ in 0..ROUNDS_IN_FLIGHT {
+        let shard = shard.clone();
+        runtime::spawn(async move { shard.store.run_lane(&*shard).await });
+    }
+    let shard = shard.clone();
+    runtime::spawn(async move { shard.store.run_maintenance(&*shard).await });
+}
+
+async fn accept(shard: Rc<Shard>, listener: Listener) {
+    while !shard.is_stopping() {
+        match listener.accept().await {
+            Ok(socket) => {
+                let open = add_connection(&shard.connections);
+                if shard.config.connections_max < open {
+                    remove_connection(&shard.connections);
+                    tracing::warn!(open, peer = ?socket.peer(), "connection refused: listener.connections_max");
+                    continue;
+                }
+                begin_connection(&shard, socket, Vec::new());
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: give connections time to end.
+                tracing::warn!(%error, "cannot accept a connection");
+                runtime::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+fn begin_connection(shard: &Rc<Shard>, socket: Socket, received: Vec<u8>) {
+    count(&shard.counters.connections, 1);
+    count(&shard.counters.connections_now, 1);
+    let connection = Connection::new(socket);
+    let (shard, service) = (shard.clone(), Rc::new(ShardService(shard.clone())));
+    let writer = connection.clone();
+    runtime::spawn(async move { writer.write_waiting().await });
+    runtime::spawn(async move {
+        serve(service, connection, received).await;
+        remove_connection(&shard.connections);
+        shard.counters.connections_now.set(shard.counters.connections_now.get() - 1);
+    });
+}
+
+/// Does what another shard or the control thread asks for.
+fn handle(shard: &Rc<Shard>, message: ShardMessage) {
+    match message {
+        ShardMessage::Adopt { socket, received } => {
+            add_connection(&shard.connections);
+            begin_connection(shard, Socket::adopt(socket), received);
+        }
+        ShardMessage::Produce { origin, topic, partition, records } => match shard.locate(topic, partition) {
+            Place::Here(partition) => shard.append(&partition, &records, origin),
+            place => shard.refuse(origin, super::fetching::place_error(&place)),
+        },
+        ShardMessage::ProduceDone { origin, result } => shard.answer_produce(origin, result),
+        ShardMessage::Fetch { origin, entries, params, deadline } => {
+            shard.begin_fetch(origin, entries, params, deadline);
+        }
+        ShardMessage::FetchFinish { origin } => shard.finish_fetch_early(origin),
+        ShardMessage::FetchDone { origin, results } => {
+            let results = results.into_iter().map(|(result, bytes)| (result, handlers::piece_of(bytes))).collect();
+            shard.take_fetched(origin, results);
+        }
+        ShardMessage::ListOffsets { origin, entry } => handlers::list_offset(shard, origin, entry),
+        ShardMessage::ListOffsetsDone { origin, result } => handlers::take_listed(shard, origin, result),
+        ShardMessage::Stats { origin } => {
+            shard.send(origin.shard, ShardMessage::StatsDone { origin, stats: shard.stats() });
+        }
+        ShardMessage::StatsDone { origin, stats } => handlers::take_stats(shard, origin, stats),
+        ShardMessage::TopicCreated { request, reply } => handlers::topic_created(shard, request, &reply),
+        ShardMessage::TopicDeleted { request, reply } => handlers::topic_deleted(shard, request, &reply),
+        ShardMessage::View(_) | ShardMessage::Serve | ShardMessage::Stop => {
+            unreachable!("BUG: the main task takes these itself")
+        }
+    }
+    shard.flush_touched();
+}
+
+/// Makes the shard's partitions those of each view, one view after another.
+async fn apply_views(shard: Rc<Shard>, views: Receiver<Arc<ClusterView>>) {
+    while let Ok(view) = views.recv().await {
+        let own = own_partitions(&shard, &view);
+        let gone: Vec<LogId> = {
+            let partitions = shard.partitions.borrow();
+            let known = |id: &LogId| view.topic_by_id(id.topic).is_some();
+            partitions.keys().filter(|id| !known(id)).copied().collect()
+        };
+        let new: Vec<_> = own.into_iter().filter(|(id, _)| shard.partition(*id).is_none()).collect();
+        if let Err(error) = open_partitions(&shard, new).await {
+            tracing::error!(%error, "cannot open a partition; its topic is not available on this shard");
+        }
+        *shard.view.borrow_mut() = view.clone();
+        for id in gone {
+            if let Err(error) = shard.store.remove(id, &*shard).await {
+                tracing::warn!(log = %id, %error, "cannot delete a partition's files; the next start tries again");
+            }
+            shard.partitions.borrow_mut().remove(&id);
+        }
+        shard.send_to_control(ControlMessage::Applied { version: view.version });
+    }
+}
+
+async fn expire_fetches(shard: Rc<Shard>) {
+    loop {
+        let seen = shard.fetches.timers_changed.version();
+        let next = shard.fetches.timers.borrow().next();
+        let changed = shard.fetches.timers_changed.changed(seen);
+        match next {
+            None => changed.await,
+            Some(deadline) => runtime::either(changed, runtime::sleep_until(deadline)).await,
+        }
+        shard.expire_fetches(Instant::now());
+    }
+}
+
+async fn keep_house(shard: Rc<Shard>) {
+    let mut checkpointed = (Instant::now(), shard.store.counters.commits.get());
+    while !shard.is_stopping() {
+        runtime::sleep(HOUSEKEEPING_INTERVAL).await;
+        if shard.is_stopping() {
+            return;
+        }
+        check_free_space(&shard);
+        reopen_after_full_disk(&shard).await;
+        let commits = shard.store.counters.commits.get();
+        let (last, seen) = checkpointed;
+        if seen != commits && shard.config.checkpoint_interval <= last.elapsed() {
+            if let Err(error) = shard.store.write_checkpoint(false).await {
+                tracing::warn!(%error, "cannot write the checkpoint");
+            }
+            checkpointed = (Instant::now(), commits);
+        }
+    }
+}
+
+fn check_free_space(shard: &Shard) {
+    match shard.store.disk().free_bytes() {
+        Ok(free) => {
+            let full = free < shard.config.free_bytes_min;
+            if full != shard.disk_full.replace(full) {
+                match full {
+                    true => tracing::error!(free, "disk nearly full: produce is refused, fetch and delete work"),
+                    false => tracing::info!(free, "there is room on the disk again: produce is taken"),
+                }
+            }
+        }
+        Err(error) => tracing::warn!(%error, "cannot ask for free space"),
+    }
+}
+
+/// Logs that a full disk had fenced are read again, from what is on disk, once there is room.
+async fn reopen_after_full_disk(shard: &Rc<Shard>) {
+    if shard.disk_full.get() {
+        return;
+    }
+    for log in shard.store.logs() {
+        let full = log.read(|log| matches!(log.state(), LogState::Fenced(Fence::DiskFull(_))));
+        let Some(partition) = shard.partition(log.id()).filter(|_| full) else { continue };
+        let id = log.id();
+        drop(log);
+        let Some(point) = shard.store.take_fenced(id).await else { continue };
+        let topic = partition.topic().clone();
+        let config = LogConfig { segment_bytes: topic.config().segment_bytes, prepare: true };
+        let mut options = RecoveryOptions::new(config, LeaderEpoch::FIRST);
+        options.checkpoint = Some(point);
+        match recover_partition(shard, id, topic, options).await {
+            Ok(()) => tracing::info!(log = %id, "a partition that a full disk had stopped takes records again"),
+            Err(error) => tracing::error!(log = %id, %error, "cannot reopen a partition after the disk was full"),
+        }
+    }
+}
+
+/// Finishes what was accepted and leaves the mark of an orderly stop.
+async fn stop(shard: &Rc<Shard>, inbox: &Receiver<ShardMessage>) -> Result<(), String> {
+    shard.stopping.set(true);
+    shard.end_all_waits();
+    shard.store.stop().await;
+    shard.round_released();
+    // Answers of other shards may still be on their way.
+    let begun = Instant::now();
+    while !shard.requests.borrow().is_empty() && begun.elapsed() < STOP_GRACE {
+        match runtime::with_timeout(Duration::from_millis(50), inbox.recv()).await {
+            Some(Ok(ShardMessage::View(_) | ShardMessage::Serve | ShardMessage::Stop)) => {}
+            Some(Ok(message)) => handle(shard, message),
+            Some(Err(_)) => break,
+            None => shard.flush_touched(),
+        }
+    }
+    runtime::sleep(Duration::from_millis(10)).await; // lets writer tasks empty their sockets
+    shard.store.write_clean_checkpoint().await.map_err(|error| format!("the clean mark: {error}"))
+}

@@ -1,0 +1,211 @@
+//! The catalog: which topics there are. Every change is a record, written first, then applied.
+//!
+//!     plan_create ─▶ MetadataRecord ─ MetadataLog::append (durable) ─▶ Catalog::apply ─▶ what shards see
+//!
+//! `apply` is deterministic and cannot fail, and a start is the replay of all records: the same shape
+//! that a Raft log will have (design D13), which is why nothing writes to the catalog but through
+//! [`MetadataLog`].
+
+use std::collections::BTreeMap;
+
+use protocol::model::{ClusterId, ErrorCode, TopicId, TopicName};
+
+mod record;
+pub use record::{MetadataRecord, TopicRecord};
+
+mod redb_log;
+pub use redb_log::RedbLog;
+
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    #[error("the catalog cannot be opened: {0}")]
+    Open(String),
+    #[error("the catalog cannot be written: {0}")]
+    Write(String),
+    #[error("record {number} of the catalog cannot be read: {error}")]
+    Record { number: u64, error: String },
+}
+
+/// Where metadata records are kept, in order.
+pub trait MetadataLog: Send {
+    /// Every record so far.
+    fn replay(&self) -> Result<Vec<MetadataRecord>, CatalogError>;
+
+    /// Adds records. All of them are durable when it returns, or none is.
+    fn append(&mut self, records: &[MetadataRecord]) -> Result<(), CatalogError>;
+}
+
+/// What all records add up to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Catalog {
+    cluster: Option<ClusterId>,
+    topics: BTreeMap<TopicName, TopicRecord>,
+    /// Topics that are gone for everybody but whose files may not be.
+    deleting: BTreeMap<TopicId, TopicRecord>,
+    next_number: u64,
+}
+
+/// Why a topic is not made or not deleted.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum TopicRefusal {
+    #[error("topic `{0}` exists already")]
+    Exists(TopicName),
+    #[error("there is no topic `{0}`")]
+    Unknown(TopicName),
+    #[error("a topic has 1 to {max} partitions, not {partitions}", max = protocol::model::limits::PARTITIONS_PER_TOPIC_MAX)]
+    Partitions { partitions: u32 },
+    #[error("the replication factor is {factor}, but there is 1 broker")]
+    ReplicationFactor { factor: u16 },
+}
+
+impl TopicRefusal {
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            TopicRefusal::Exists(_) => ErrorCode::TopicAlreadyExists,
+            TopicRefusal::Unknown(_) => ErrorCode::UnknownTopicOrPartition,
+            TopicRefusal::Partitions { .. } => ErrorCode::InvalidPartitions,
+            TopicRefusal::ReplicationFactor { .. } => ErrorCode::InvalidReplicationFactor,
+        }
+    }
+}
+
+/// A topic that somebody wants.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewTopic {
+    pub name: TopicName,
+    pub id: TopicId,
+    pub partitions: u32,
+    pub replication_factor: u16,
+    pub configs: BTreeMap<String, String>,
+}
+
+impl Catalog {
+    pub fn from_records(records: &[MetadataRecord]) -> Catalog {
+        let mut catalog = Catalog::default();
+        for record in records {
+            catalog.apply(record);
+        }
+        catalog
+    }
+
+    pub fn cluster(&self) -> Option<ClusterId> {
+        self.cluster
+    }
+
+    pub fn topics(&self) -> impl Iterator<Item = &TopicRecord> {
+        self.topics.values()
+    }
+
+    pub fn topic(&self, name: &str) -> Option<&TopicRecord> {
+        self.topics.get(name)
+    }
+
+    pub fn deleting(&self) -> impl Iterator<Item = &TopicRecord> {
+        self.deleting.values()
+    }
+
+    pub fn plan_create(&self, topic: NewTopic) -> Result<MetadataRecord, TopicRefusal> {
+        let NewTopic { name, id, partitions, replication_factor, configs } = topic;
+        if self.topics.contains_key(&name) {
+            return Err(TopicRefusal::Exists(name));
+        }
+        if partitions == 0 || protocol::model::limits::PARTITIONS_PER_TOPIC_MAX < partitions {
+            return Err(TopicRefusal::Partitions { partitions });
+        }
+        if replication_factor != 1 {
+            return Err(TopicRefusal::ReplicationFactor { factor: replication_factor });
+        }
+        Ok(MetadataRecord::TopicCreated(TopicRecord { name, id, number: self.next_number, partitions, configs }))
+    }
+
+    pub fn plan_delete(&self, name: &TopicName) -> Result<MetadataRecord, TopicRefusal> {
+        match self.topics.get(name) {
+            Some(topic) => Ok(MetadataRecord::TopicDeleted { id: topic.id }),
+            None => Err(TopicRefusal::Unknown(name.clone())),
+        }
+    }
+
+    pub fn apply(&mut self, record: &MetadataRecord) {
+        match record {
+            MetadataRecord::ClusterCreated { id } => self.cluster = Some(*id),
+            MetadataRecord::TopicCreated(topic) => {
+                self.next_number = self.next_number.max(topic.number + 1);
+                self.topics.insert(topic.name.clone(), topic.clone());
+            }
+            MetadataRecord::TopicDeleted { id } => {
+                let name = self.topics.values().find(|topic| topic.id == *id).map(|topic| topic.name.clone());
+                let topic = name.and_then(|name| self.topics.remove(&name));
+                self.deleting.extend(topic.map(|topic| (*id, topic)));
+            }
+            MetadataRecord::TopicRemoved { id } => {
+                self.deleting.remove(id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn new_topic(name: &str, id: u8) -> NewTopic {
+        NewTopic {
+            name: TopicName::new(name).unwrap(),
+            id: TopicId::from_bytes([id; 16]),
+            partitions: 3,
+            replication_factor: 1,
+            configs: BTreeMap::from([("segment.bytes".to_owned(), "1048576".to_owned())]),
+        }
+    }
+
+    #[test]
+    fn a_topic_lives_dies_and_leaves_its_name_free() {
+        let mut catalog = Catalog::default();
+        let created = catalog.plan_create(new_topic("orders", 1)).unwrap();
+        catalog.apply(&created);
+        let again = catalog.plan_create(new_topic("orders", 2)).unwrap_err();
+        assert_eq!(again.code(), ErrorCode::TopicAlreadyExists);
+        let name = TopicName::new("orders").unwrap();
+        let deleted = catalog.plan_delete(&name).unwrap();
+        catalog.apply(&deleted);
+        assert_eq!(catalog.deleting().map(|topic| topic.id).collect::<Vec<_>>(), [TopicId::from_bytes([1; 16])]);
+        let second = catalog.plan_create(new_topic("orders", 2)).unwrap();
+        assert!(matches!(&second, MetadataRecord::TopicCreated(topic) if topic.number == 1));
+        catalog.apply(&MetadataRecord::TopicRemoved { id: TopicId::from_bytes([1; 16]) });
+        assert_eq!((catalog.topics().count(), catalog.deleting().count()), (0, 0));
+    }
+
+    #[test]
+    fn bad_wishes_are_refused_with_kafkas_codes() {
+        let catalog = Catalog::default();
+        let refused = |change: fn(&mut NewTopic)| {
+            let mut topic = new_topic("orders", 1);
+            change(&mut topic);
+            catalog.plan_create(topic).unwrap_err().code()
+        };
+        assert_eq!(refused(|topic| topic.partitions = 0), ErrorCode::InvalidPartitions);
+        assert_eq!(refused(|topic| topic.partitions = 100_001), ErrorCode::InvalidPartitions);
+        assert_eq!(refused(|topic| topic.replication_factor = 3), ErrorCode::InvalidReplicationFactor);
+        let unknown = catalog.plan_delete(&TopicName::new("none").unwrap()).unwrap_err();
+        assert_eq!(unknown.code(), ErrorCode::UnknownTopicOrPartition);
+    }
+
+    #[test]
+    fn a_reopened_log_adds_up_to_the_same_catalog() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut catalog = Catalog::default();
+        {
+            let mut log = RedbLog::open(temp.path()).unwrap();
+            for n in 0..20 {
+                let record = catalog.plan_create(new_topic(&format!("topic-{n}"), n)).unwrap();
+                log.append(std::slice::from_ref(&record)).unwrap();
+                catalog.apply(&record);
+            }
+            let deleted = catalog.plan_delete(&TopicName::new("topic-7").unwrap()).unwrap();
+            log.append(std::slice::from_ref(&deleted)).unwrap();
+            catalog.apply(&deleted);
+        }
+        let log = RedbLog::open(temp.path()).unwrap();
+        assert_eq!(Catalog::from_records(&log.replay().unwrap()), catalog);
+    }
+}

@@ -1,0 +1,65 @@
+//! The metadata log in redb: record number to record, each append one durable transaction.
+//!
+//!     meta/catalog.redb    table "records":  0 → {"type":"cluster_created",…}   1 → …
+
+use std::path::Path;
+
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+
+use super::{CatalogError, MetadataLog, MetadataRecord};
+
+const FILE: &str = "catalog.redb";
+const RECORDS: TableDefinition<u64, &[u8]> = TableDefinition::new("records");
+
+pub struct RedbLog {
+    database: Database,
+    next: u64,
+}
+
+impl RedbLog {
+    /// Opens the log in the catalog's directory, or makes it.
+    pub fn open(dir: &Path) -> Result<RedbLog, CatalogError> {
+        let database = Database::create(dir.join(FILE)).map_err(|error| CatalogError::Open(error.to_string()))?;
+        let next = make_table(&database).map_err(|error| CatalogError::Open(error.to_string()))?;
+        Ok(RedbLog { database, next })
+    }
+}
+
+/// Makes the table where it is missing; the number the next record gets.
+fn make_table(database: &Database) -> Result<u64, redb::Error> {
+    let transaction = database.begin_write()?;
+    let last = transaction.open_table(RECORDS)?.last()?.map(|(number, _)| number.value());
+    transaction.commit()?;
+    Ok(last.map_or(0, |last| last + 1))
+}
+
+impl MetadataLog for RedbLog {
+    fn replay(&self) -> Result<Vec<MetadataRecord>, CatalogError> {
+        let read = || -> Result<Vec<(u64, Vec<u8>)>, redb::Error> {
+            let table = self.database.begin_read()?.open_table(RECORDS)?;
+            table.iter()?.map(|entry| entry.map(|(number, bytes)| (number.value(), bytes.value().to_vec())).map_err(Into::into)).collect()
+        };
+        let stored = read().map_err(|error| CatalogError::Open(error.to_string()))?;
+        let parse = |(number, bytes): (u64, Vec<u8>)| {
+            MetadataRecord::from_bytes(&bytes).map_err(|error| CatalogError::Record { number, error })
+        };
+        stored.into_iter().map(parse).collect()
+    }
+
+    fn append(&mut self, records: &[MetadataRecord]) -> Result<(), CatalogError> {
+        let next = self.next;
+        let write = || -> Result<(), redb::Error> {
+            let transaction = self.database.begin_write()?;
+            let mut table = transaction.open_table(RECORDS)?;
+            for (number, record) in (next..).zip(records) {
+                table.insert(number, record.to_bytes().as_slice())?;
+            }
+            drop(table);
+            transaction.commit()?;
+            Ok(())
+        };
+        write().map_err(|error| CatalogError::Write(error.to_string()))?;
+        self.next += records.len() as u64;
+        Ok(())
+    }
+}
