@@ -1,1 +1,62 @@
-//! Ringlog's client.
+//! Ringlog's client: producer, reader and admin over tokio, `Clone + Send + Sync + 'static`.
+//!
+//!     Client ─┬─ admin()      create_topic · describe_topic · list_offsets · stats
+//!             ├─ producer() ─▶ enqueue → partition → batch → Produce ─▶ connection of the owning shard
+//!             └─ reader()   ◀─ recv ← record ← batch ← prefetch ← Fetch ◀─ connection of the owning shard
+//!
+//!     core/     decides: takes bytes, completions and `now`, returns decisions; no socket, no clock
+//!     driver/   acts: sockets, timers, tasks; as little as can be
+//!
+//! Every broker shard that owns a partition in use gets its own connection, which says in its Hello
+//! which shard it wants, so that no request hops between the broker's cores.
+
+pub mod limits;
+
+mod record;
+pub use record::{ConsumedRecord, Delivery, Record};
+
+mod error;
+pub use error::{
+    AdminError, ClientError, ConnectionError, ConsumeError, NotQueued, QueueFull, SendError, Undelivered,
+};
+
+mod client;
+pub use client::{Client, ClientBuilder};
+
+mod admin;
+pub use admin::{Admin, ListedOffset, PartitionDescription, TopicDescription, TopicSpec, TopicSummary};
+
+mod core;
+
+mod driver;
+
+mod producer;
+pub use producer::{Partitioner, Producer, ProducerBuilder, Ticket};
+
+mod reader;
+pub use reader::{Reader, ReaderBuilder, RecordStream, StartAt};
+
+pub use protocol::api::{Acks, ConfigEntry, OffsetSpec, ShardStats, StatsReply};
+pub use protocol::batch::{Codec, Header};
+pub use protocol::model::{
+    ErrorCode, LeaderEpoch, NodeId, Offset, OffsetRange, PartitionIndex, ShardId, Timestamp, TopicId,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_can_go_to_another_thread() {
+        fn is_shareable<T: Clone + Send + Sync + 'static>() {}
+        fn is_movable<T: Send + Unpin + 'static>() {}
+        is_shareable::<Client>();
+        is_shareable::<Admin>();
+        is_shareable::<Producer>();
+        is_movable::<Ticket>();
+        is_movable::<Reader>();
+        fn future_is_send(_: impl Send) {}
+        let _ = |producer: &Producer, record: Record| future_is_send(producer.send(record));
+        let _ = |reader: &mut Reader| future_is_send(reader.recv());
+    }
+}

@@ -88,6 +88,20 @@ fn broken_commits_are_caught() {
     assert!(caught.iter().all(|(_, seed)| seed.is_some()), "not every mutant was caught: {caught:?}");
 }
 
+/// An orderly stop at any moment leaves everything that was accepted, on disk and not in a cache.
+#[test]
+fn an_orderly_stop_loses_nothing() {
+    for seed in 1..200 {
+        let mut workload = Workload::new(seed, None);
+        for _ in 0..seed % 37 {
+            workload.tick();
+        }
+        let (history, told) = (workload.history.clone(), workload.told.clone());
+        let disk = workload.stop();
+        Workload::on(disk, seed, None, Some((&history, &told.borrow())));
+    }
+}
+
 /// After a disk error nothing of that log is acknowledged any more, and a restart on a working disk
 /// finds all that was.
 #[test]

@@ -28,13 +28,16 @@ impl<D: Disk> Store<D> {
         loop {
             let next = self
                 .work
-                .until(|| match self.maintenance.borrow_mut().pop_front() {
-                    Some(log) => {
-                        self.maintaining.set(true);
-                        Some(Some(log))
+                .until(|| {
+                    let log = self.maintenance.borrow_mut().pop_front();
+                    match log {
+                        Some(log) => {
+                            self.maintaining.set(true);
+                            Some(Some(log))
+                        }
+                        None if self.stopping.get() && self.is_idle() => Some(None),
+                        None => None,
                     }
-                    None if self.stopping.get() && self.is_idle() => Some(None),
-                    None => None,
                 })
                 .await;
             let Some(log) = next else { return };

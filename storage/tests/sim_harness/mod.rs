@@ -171,6 +171,29 @@ impl Workload {
         progressed || 0 < self.appends_left
     }
 
+    /// Stops in order, and gives back the disk that is left.
+    pub fn stop(mut self) -> SimDisk {
+        let store = self.store.clone();
+        let done = Rc::new(RefCell::new(false));
+        let told = done.clone();
+        let task = async move {
+            store.stop().await;
+            store.write_clean_checkpoint().await.expect("the disk works");
+            *told.borrow_mut() = true;
+        };
+        self.pool.spawner().spawn_local(task).expect("the pool lives");
+        while !*done.borrow() {
+            self.pool.run_until_stalled();
+            assert!(self.disk.step() || *done.borrow(), "the stop is stuck");
+        }
+        for (log, sent) in &self.history.sent {
+            let end = sent.last().map_or(Offset::ZERO, |last| last.next);
+            let acknowledged = self.told.borrow().acknowledged.get(log).copied().unwrap_or(Offset::ZERO);
+            assert_eq!(acknowledged, end, "everything accepted is acknowledged before the stop ends");
+        }
+        self.disk.crash_image(1)
+    }
+
     fn append(&mut self) {
         let id = self.logs[self.rng.below(self.logs.len())];
         let log = self.store.get(id).expect("opened at the start");

@@ -1,0 +1,29 @@
+//! What the client decides, apart from what it does: no socket, no clock, no task in here.
+//!
+//!     frames  ── assembler ▸ exchange ▸ outbox             bytes in and out of one connection
+//!     cluster ── metadata ▸ backoff ▸ timers               where things are, when to try again
+//!     produce ── partitioner ▸ queue ▸ lane                records to batches, batches in order
+//!     consume ── fetch                                     what to fetch next, what to hand out
+//!
+//! Everything takes `now`, bytes and completions, and returns decisions; `driver/` carries them out.
+//! So order under failures is a property test without a network (`queue/tests.rs`).
+
+pub(crate) mod assembler;
+
+pub(crate) mod exchange;
+
+pub(crate) mod outbox;
+
+pub(crate) mod metadata;
+
+pub(crate) mod backoff;
+
+pub(crate) mod timers;
+
+pub(crate) mod partitioner;
+
+pub(crate) mod queue;
+
+pub(crate) mod lane;
+
+pub(crate) mod fetch;

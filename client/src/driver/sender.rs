@@ -1,0 +1,382 @@
+//! A producer's task: sends what is ready, retries what failed, gives every batch its outcome.
+//!
+//!     ready list, timers, answers ─▶ visit(queue) ─┬─ expired ─▶ outcome
+//!                                                  ├─ to send ─▶ one Produce per connection and round
+//!                                                  └─ alarm   ─▶ timers
+//!
+//! A round holds at most one batch of each partition, because the broker answers per partition; a
+//! partition's next batch goes into the next request on the same connection, behind it.
+//! One task per producer, woken once per batch. It ends when the producer is closed or dropped, and
+//! its own end, with the runtime for example, abandons what is left: tickets never hang.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use protocol::api::{Acks, Api, ProduceEntry, ProduceReply, ProduceRequest, ProduceResult};
+use protocol::model::limits::PARTITIONS_PER_REQUEST_MAX;
+use protocol::model::{ErrorCode, PartitionIndex, TopicId};
+use tokio::sync::{mpsc, watch};
+
+use super::call::read_reply;
+use super::connection::{Answer, Connection, Until};
+use super::links::{Dialed, Links};
+use super::{jitter, lock};
+use crate::core::fetch::is_stale;
+use crate::core::lane::FlightId;
+use crate::core::metadata::Route;
+use crate::core::queue::ClosedBatch;
+use crate::core::timers::Timers;
+use crate::error::{AdminError, ConnectionError, SendError};
+use crate::limits::PRODUCE_REQUEST_BYTES_MAX;
+use crate::producer::{BatchState, Outcome, PartitionQueue, Shared};
+
+/// How soon a partition that nobody leads is looked at again.
+const LEADERLESS_PAUSE: Duration = Duration::from_millis(250);
+
+/// The fields of a Produce before its entries: acks, timeout, count.
+const REQUEST_HEAD_BYTES: usize = 12;
+
+pub(crate) fn spawn(shared: Arc<Shared>) {
+    // Unbounded, but never longer than requests are under way.
+    let (tell, events) = mpsc::unbounded_channel();
+    let dialed = tell.clone();
+    let report = Arc::new(move |result| {
+        // A closed producer needs no connection.
+        let _ = dialed.send(Event::Dialed(result));
+    });
+    let links = Links::new(Arc::clone(&shared.cluster), shared.options.retry_backoff, report);
+    let sender = Sender {
+        version: shared.cluster.watch(),
+        shared,
+        links,
+        tell,
+        events,
+        timers: Timers::new(),
+        queues: Vec::new(),
+        unsent: BTreeSet::new(),
+        leaderless_until: None,
+    };
+    tokio::spawn(sender.run());
+}
+
+enum Event {
+    Dialed(Dialed),
+    Answered {
+        address: Arc<str>,
+        route: Route,
+        flights: Vec<Flight>,
+        result: Result<Answer, ConnectionError>,
+    },
+}
+
+/// One batch of a request.
+struct Flight {
+    queue: Arc<PartitionQueue>,
+    id: FlightId,
+}
+
+/// One batch to be sent, and where.
+struct Outgoing {
+    flight: Flight,
+    topic: TopicId,
+    bytes: Bytes,
+    /// How many batches of the same partition go before it now.
+    round: usize,
+}
+
+struct Sender {
+    shared: Arc<Shared>,
+    links: Links,
+    tell: mpsc::UnboundedSender<Event>,
+    events: mpsc::UnboundedReceiver<Event>,
+    version: watch::Receiver<u64>,
+    timers: Timers<usize>,
+    /// By id.
+    queues: Vec<Option<Arc<PartitionQueue>>>,
+    /// Ids of queues that have no connection to send on.
+    unsent: BTreeSet<usize>,
+    leaderless_until: Option<Instant>,
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        let count = self.shared.abandon();
+        if count > 0 {
+            tracing::warn!(records = count, "a producer's task ended with undelivered records");
+        }
+    }
+}
+
+impl Sender {
+    async fn run(mut self) {
+        let timer = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(timer);
+        let mut alarm = None;
+        while !self.shared.is_abandoned() {
+            let next = self.next_alarm();
+            if next != alarm
+                && let Some(at) = next
+            {
+                timer.as_mut().reset(at.into());
+            }
+            alarm = next;
+            tokio::select! {
+                biased;
+                event = self.events.recv() => {
+                    self.handle_event(event.expect("BUG: the task holds a sender itself"));
+                }
+                () = self.shared.wake.notified() => {}
+                _ = self.version.changed() => self.handle_metadata(),
+                () = &mut timer, if alarm.is_some() => alarm = None,
+            }
+            while let Ok(event) = self.events.try_recv() {
+                self.handle_event(event);
+            }
+            self.handle_ready();
+        }
+    }
+
+    fn next_alarm(&self) -> Option<Instant> {
+        [self.timers.next(), self.links.poll_timeout(), self.leaderless_until].into_iter().flatten().min()
+    }
+
+    fn handle_event(&mut self, event: Event) {
+        match event {
+            Event::Dialed(dialed) => match self.links.handle_dialed(dialed, Instant::now()) {
+                None => self.wake_unsent(),
+                Some(_) => self.want_unsent(),
+            },
+            Event::Answered { address, route, flights, result } => {
+                if result.is_ok() {
+                    self.links.handle_answer(route);
+                }
+                self.handle_answer(&address, &flights, result);
+                for flight in &flights {
+                    self.shared.make_ready(&flight.queue);
+                }
+            }
+        }
+    }
+
+    fn handle_metadata(&mut self) {
+        self.shared.refresh_topics();
+        self.wake_unsent();
+    }
+
+    fn wake_unsent(&mut self) {
+        for id in std::mem::take(&mut self.unsent) {
+            self.shared.make_ready(self.queue(id));
+        }
+    }
+
+    /// No connection can be made where they should go: perhaps they have moved.
+    fn want_unsent(&self) {
+        for id in &self.unsent {
+            self.shared.cluster.want(&self.queue(*id).topic);
+        }
+    }
+
+    fn queue(&self, id: usize) -> &Arc<PartitionQueue> {
+        self.queues[id].as_ref().expect("BUG: a queue is known since its first visit")
+    }
+
+    fn handle_ready(&mut self) {
+        let now = Instant::now();
+        if self.leaderless_until.is_some_and(|until| until <= now) {
+            self.leaderless_until = None;
+            self.wake_unsent();
+        }
+        let mut ready = self.shared.take_ready();
+        while let Some(id) = self.timers.poll_due(now) {
+            ready.push(Arc::clone(self.queue(id)));
+        }
+        let mut outgoing = HashMap::new();
+        for queue in ready {
+            self.visit(queue, now, &mut outgoing);
+        }
+        self.links.handle_timeout(now);
+        for (route, (connection, batches)) in outgoing {
+            for request in requests(batches, connection.body_limit()) {
+                self.produce(&connection, route, request);
+            }
+        }
+    }
+
+    fn visit(
+        &mut self,
+        queue: Arc<PartitionQueue>,
+        now: Instant,
+        outgoing: &mut HashMap<Route, (Connection, Vec<Outgoing>)>,
+    ) {
+        self.remember(&queue);
+        let link = self.link(&queue, now);
+        let mut expired = Vec::new();
+        let mut inner = lock(&queue.queue);
+        while let Some(batch) = inner.poll_expired(now) {
+            expired.push(batch);
+        }
+        if let Some((route, topic, connection)) = &link {
+            let mut round = 0;
+            while let Some(sending) = inner.poll_send(now) {
+                if sending.was_open {
+                    queue.sticky.handle_batch_closed(queue.partition.get());
+                }
+                let flight = Flight { queue: Arc::clone(&queue), id: sending.flight };
+                let batch = Outgoing { flight, topic: *topic, bytes: sending.bytes, round };
+                outgoing.entry(*route).or_insert_with(|| (connection.clone(), Vec::new())).1.push(batch);
+                round += 1;
+            }
+        }
+        self.timers.set(queue.id, inner.poll_timeout(link.is_some()));
+        let is_empty = inner.states().next().is_none();
+        drop(inner);
+        if link.is_none() && !is_empty {
+            self.unsent.insert(queue.id);
+        }
+        for (batch, unsure) in expired {
+            let error = timed_out(&queue, &batch, unsure);
+            self.shared.finish(batch, Err(error));
+        }
+    }
+
+    fn remember(&mut self, queue: &Arc<PartitionQueue>) {
+        if self.queues.len() <= queue.id {
+            self.queues.resize(queue.id + 1, None);
+        }
+        self.queues[queue.id].get_or_insert_with(|| Arc::clone(queue));
+    }
+
+    /// Where a queue's batches go now, if there is a way.
+    fn link(&mut self, queue: &PartitionQueue, now: Instant) -> Option<(Route, TopicId, Connection)> {
+        let topic = self.shared.topic(&queue.topic)?;
+        let Some(route) = self.shared.cluster.route(&topic, queue.partition) else {
+            self.shared.cluster.want(&queue.topic);
+            self.leaderless_until = self.leaderless_until.or(Some(now + LEADERLESS_PAUSE));
+            return None;
+        };
+        let connection = self.links.get(route, now)?;
+        Some((route, topic.id, connection))
+    }
+
+    fn produce(&self, connection: &Connection, route: Route, request: Vec<Outgoing>) {
+        let acks = self.shared.options.acks;
+        let timeout = self.shared.cluster.request_timeout();
+        let until = if acks == Acks::None { Until::Written } else { Until::Reply(timeout) };
+        let entries: Vec<(TopicId, PartitionIndex, usize)> = request
+            .iter()
+            .map(|batch| (batch.topic, batch.flight.queue.partition, batch.bytes.len()))
+            .collect();
+        let (flights, payload) = request.into_iter().map(|batch| (batch.flight, batch.bytes)).unzip();
+        // The address only: a completion that held its connection would keep it open for ever.
+        let (tell, address) = (self.tell.clone(), Arc::clone(connection.address()));
+        let completion = Box::new(move |result| {
+            // The producer may be gone, and its records with it.
+            let _ = tell.send(Event::Answered { address, route, flights, result });
+        });
+        let timeout_ms = self.shared.cluster.request_timeout_ms();
+        let head = |w: &mut protocol::api::Writer<'_>| {
+            ProduceRequest::write_head(w, acks, timeout_ms, entries.into_iter());
+        };
+        connection.submit(Api::Produce, head, payload, until, completion);
+    }
+
+    fn handle_answer(&self, address: &Arc<str>, flights: &[Flight], result: Result<Answer, ConnectionError>) {
+        let reply = match result {
+            Ok(Answer::Written) => {
+                flights.iter().for_each(|flight| self.finish(flight, |_, _| Ok(None)));
+                return;
+            }
+            Ok(answer) => read_reply::<ProduceReply>(address, &answer),
+            Err(error) => Err(AdminError::Connection(error)),
+        };
+        match reply {
+            Ok(reply) if reply.partitions.len() == flights.len() => {
+                for (flight, result) in flights.iter().zip(reply.partitions) {
+                    self.handle_result(flight, result);
+                }
+            }
+            Ok(_) => self.retry(flights, true, "the reply is not about the partitions of the request"),
+            Err(AdminError::Refused { code, .. }) => {
+                flights.iter().for_each(|flight| self.handle_result(flight, ProduceResult::refused(code)));
+            }
+            Err(error) => self.retry(flights, error.may_have_been_applied(), &error.to_string()),
+        }
+    }
+
+    fn handle_result(&self, flight: &Flight, result: ProduceResult) {
+        let code = result.error;
+        if is_stale(code) || code == ErrorCode::MessageTooLarge {
+            self.shared.cluster.want(&flight.queue.topic);
+        }
+        if code.is_ok() {
+            self.finish(flight, |_, _| Ok(result.base_offset));
+        } else if code.is_retriable() {
+            let unsure = code == ErrorCode::RequestTimedOut;
+            self.retry(std::slice::from_ref(flight), unsure, &code.to_string());
+        } else {
+            self.finish(flight, |queue, batch| {
+                let (topic, partition) = (Arc::clone(&queue.topic), queue.partition);
+                Err(SendError::Refused { topic, partition, code, may_have_been_applied: batch.unsure })
+            });
+        }
+    }
+
+    fn finish(
+        &self,
+        flight: &Flight,
+        outcome: impl FnOnce(&PartitionQueue, &ClosedBatch<Arc<BatchState>>) -> Outcome,
+    ) {
+        let answered = lock(&flight.queue.queue).handle_answer(flight.id);
+        if let Some(batch) = answered {
+            let outcome = outcome(&flight.queue, &batch);
+            self.shared.finish(batch, outcome);
+        }
+    }
+
+    fn retry(&self, flights: &[Flight], unsure: bool, error: &str) {
+        tracing::debug!(batches = flights.len(), error, "a produce failed; trying again");
+        let (now, error): (Instant, Arc<str>) = (Instant::now(), error.into());
+        for flight in flights {
+            lock(&flight.queue.queue).handle_failure(now, flight.id, unsure, &error, jitter());
+        }
+    }
+}
+
+fn timed_out(queue: &PartitionQueue, batch: &ClosedBatch<Arc<BatchState>>, unsure: bool) -> SendError {
+    SendError::TimedOut {
+        topic: Arc::clone(&queue.topic),
+        partition: queue.partition,
+        may_have_been_applied: unsure,
+        last_error: batch.last_error.clone(),
+    }
+}
+
+/// Cuts batches for one connection into requests: round by round, each within its limits. A batch
+/// that the broker does not even read alone is sent all the same, and refused.
+fn requests(mut batches: Vec<Outgoing>, body_limit: usize) -> Vec<Vec<Outgoing>> {
+    // Stable: within a round, the order of the visits.
+    batches.sort_by_key(|batch| batch.round);
+    let limit = body_limit.min(PRODUCE_REQUEST_BYTES_MAX);
+    let mut requests: Vec<Vec<Outgoing>> = Vec::new();
+    let (mut bytes, mut round) = (0, 0);
+    for batch in batches {
+        let len = ProduceEntry::LEN + batch.bytes.len();
+        match requests.last_mut() {
+            Some(request)
+                if batch.round == round
+                    && bytes + len <= limit
+                    && request.len() < PARTITIONS_PER_REQUEST_MAX =>
+            {
+                bytes += len;
+                request.push(batch);
+            }
+            _ => {
+                (bytes, round) = (REQUEST_HEAD_BYTES + len, batch.round);
+                requests.push(vec![batch]);
+            }
+        }
+    }
+    requests
+}

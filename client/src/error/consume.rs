@@ -1,0 +1,81 @@
+//! Errors of a reader.
+//!
+//!     build           NoTopic, UnknownTopic, UnknownPartition, Start
+//!     one partition   OffsetOutOfRange, Corrupt, Refused: it stands still until `seek`
+//!                     Unavailable: told once in a while, and tried again
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::model::{ErrorCode, Offset, OffsetRange, PartitionIndex};
+
+use super::AdminError;
+
+/// A reader could not go on with a partition. Other partitions are not affected.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConsumeError {
+    #[error("the reader was given no topic")]
+    NoTopic,
+    #[error("topic {topic:?} does not exist")]
+    UnknownTopic { topic: Arc<str> },
+    #[error("topic {topic:?} has no partition {partition}; it has {partitions}")]
+    UnknownPartition { topic: Arc<str>, partition: PartitionIndex, partitions: u32 },
+    #[error("{topic}/{partition} is not one of the reader's partitions")]
+    NotRead { topic: Arc<str>, partition: PartitionIndex },
+    /// The start could not be found.
+    #[error("{0}")]
+    Start(AdminError),
+    /// The partition stands still until `seek`.
+    #[error("{topic}/{partition}: offset {asked} is not in the partition{}", valid(.range))]
+    OffsetOutOfRange {
+        topic: Arc<str>,
+        partition: PartitionIndex,
+        asked: Offset,
+        /// What the partition has, if the broker said so.
+        range: Option<OffsetRange>,
+    },
+    /// The partition stands still until `seek`.
+    #[error("{topic}/{partition}: the batch at offset {offset} is corrupt: {why}")]
+    Corrupt { topic: Arc<str>, partition: PartitionIndex, offset: Offset, why: Arc<str> },
+    /// The partition stands still until `seek`.
+    #[error("{topic}/{partition}: the broker refuses to read: {code}")]
+    Refused { topic: Arc<str>, partition: PartitionIndex, code: ErrorCode },
+    /// Told once in a while; the reader goes on trying.
+    #[error("{topic}/{partition}: cannot be read for {since:?}: {last_error}")]
+    Unavailable { topic: Arc<str>, partition: PartitionIndex, since: Duration, last_error: Arc<str> },
+    #[error("the reader is closed")]
+    Closed,
+}
+
+fn valid(range: &Option<OffsetRange>) -> String {
+    range.as_ref().map_or_else(String::new, |range| format!(", which has {range}"))
+}
+
+impl ConsumeError {
+    pub fn is_retriable(&self) -> bool {
+        match self {
+            ConsumeError::Start(error) => error.is_retriable(),
+            ConsumeError::Unavailable { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Reading changes nothing.
+    pub fn may_have_been_applied(&self) -> bool {
+        false
+    }
+
+    /// The partition that stands still or is unavailable.
+    pub fn partition(&self) -> Option<PartitionIndex> {
+        match self {
+            ConsumeError::UnknownPartition { partition, .. }
+            | ConsumeError::NotRead { partition, .. }
+            | ConsumeError::OffsetOutOfRange { partition, .. }
+            | ConsumeError::Corrupt { partition, .. }
+            | ConsumeError::Refused { partition, .. }
+            | ConsumeError::Unavailable { partition, .. } => Some(*partition),
+            _ => None,
+        }
+    }
+}
