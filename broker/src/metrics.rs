@@ -21,8 +21,10 @@ pub struct ShardCounters {
     /// Connections handed over to the shard they asked for.
     pub handed_over: Cell<u64>,
     pub requests: Cell<u64>,
-    /// Parts of requests that came in here and belong to another shard's partitions.
+    /// Parts of produces and fetches that came in here and belong to another shard's partitions.
     pub forwarded_requests: Cell<u64>,
+    /// Offset lookups that did.
+    pub forwarded_lookups: Cell<u64>,
     pub produce_requests: Cell<u64>,
     pub produced_bytes: Cell<u64>,
     pub produced_records: Cell<u64>,
@@ -46,6 +48,7 @@ impl ShardCounters {
             ("handed_over", &self.handed_over),
             ("requests", &self.requests),
             ("forwarded_requests", &self.forwarded_requests),
+            ("forwarded_lookups", &self.forwarded_lookups),
             ("produce_requests", &self.produce_requests),
             ("produced_bytes", &self.produced_bytes),
             ("produced_records", &self.produced_records),

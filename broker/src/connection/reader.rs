@@ -124,6 +124,7 @@ impl<S: Service> Reader<S> {
                 FrameKind::Reply | FrameKind::ErrorReply => {
                     let message = "a client sends requests, this frame is a reply";
                     self.connection.reply_error(header, ErrorCode::InvalidRequest, message);
+                    self.connection.flush();
                 }
             }
             self.buffer.consume(header.frame_len());

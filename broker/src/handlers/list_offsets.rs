@@ -43,7 +43,7 @@ pub fn list_offset(shard: &Rc<Shard>, origin: Origin, entry: ListOffsetsEntry) {
             Err(error) => answer(shard, origin, ListOffsetsResult::refused(error)),
         },
         Place::Elsewhere(owner) => {
-            count(&shard.counters.forwarded_requests, 1);
+            count(&shard.counters.forwarded_lookups, 1);
             shard.send(owner, ShardMessage::ListOffsets { origin, entry });
         }
         Place::NoTopic => answer(shard, origin, ListOffsetsResult::refused(ErrorCode::UnknownTopicId)),

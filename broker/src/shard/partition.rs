@@ -14,7 +14,7 @@ use protocol::api::{FetchEntry, FetchResult, ProduceResult};
 use protocol::batch::{Batch, batches, decode_batch};
 use protocol::model::limits::FRAME_BODY_BYTES_MAX;
 use protocol::model::{ErrorCode, LeaderEpoch, Offset, Timestamp};
-use storage::log::{AppendError, Fence, ReadError, ReadPlan, Slice};
+use storage::log::{AppendError, Fence, LogState, ReadError, ReadPlan, Slice};
 use storage::store::{ColdError, OpenLog, Store, TimeSearch};
 
 use super::message::Origin;
@@ -135,7 +135,7 @@ impl Partition {
     /// Whether a fetch at this offset is to be answered at once: with an error, or with the bytes it
     /// could get.
     pub fn readable_bytes(&self, entry: &FetchEntry, enough: usize) -> Result<usize, ErrorCode> {
-        self.check_epoch(entry.leader_epoch)?;
+        self.check_readable(entry.leader_epoch)?;
         let mut none = Vec::new();
         self.log.read(|log| match log.plan_read(entry.fetch_offset, 0, &mut none) {
             Err(error) => Err(read_code(&error)),
@@ -146,7 +146,7 @@ impl Partition {
 
     /// Reads from memory; `Err(plan)` if the records are on disk only.
     pub fn read_hot(&self, store: &Store<ShardDisk>, entry: &FetchEntry, max_bytes: usize) -> HotRead {
-        if let Err(error) = self.check_epoch(entry.leader_epoch) {
+        if let Err(error) = self.check_readable(entry.leader_epoch) {
             return HotRead::Done(self.refused(error));
         }
         let mut slices: Vec<Slice<Buf>> = Vec::new();
@@ -181,6 +181,11 @@ impl Partition {
                 self.refused(cold_code(&error))
             }
         }
+    }
+
+    fn check_readable(&self, epoch: Option<LeaderEpoch>) -> Result<(), ErrorCode> {
+        let deleted = self.log.read(|log| matches!(log.state(), LogState::Fenced(Fence::Deleted)));
+        if deleted { Err(ErrorCode::UnknownTopicId) } else { self.check_epoch(epoch) }
     }
 
     fn check_epoch(&self, epoch: Option<LeaderEpoch>) -> Result<(), ErrorCode> {
