@@ -2,7 +2,7 @@
 //!
 //!     records ── BatchBuilder ──▶ bytes ──(cut, flip, noise)──▶ Batch, decode_batch ──▶ records, or an error
 //!
-//! The bytes of `sample_batch` are the example in docs/data_file.batch.md.
+//! The bytes of `sample_batch` are the example in docs/data_file.md.
 
 use bytes::Bytes;
 use expect_test::expect;
@@ -110,10 +110,10 @@ fn a_batch_of_one_record_has_these_bytes() {
 
 #[test]
 fn the_document_shows_what_the_builder_writes() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/data_file.batch.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/data_file.md");
     let document = std::fs::read_to_string(path).unwrap();
     let example: String = labelled(&sample_batch()).lines().map(|line| format!("    {line}\n")).collect();
-    assert!(document.contains(&example), "docs/data_file.batch.md should contain\n{example}");
+    assert!(document.contains(&example), "docs/data_file.md should contain\n{example}");
 }
 
 #[test]
