@@ -65,7 +65,9 @@ impl DataDirectory {
         }
         // Last, so that a directory with a format file is complete.
         if !path.join(FORMAT_FILE).exists() {
-            write_synced(&path.join(FORMAT_FILE), FORMAT.as_bytes()).map_err(io("cannot write to it"))?;
+            let temporary = path.join("format.tmp");
+            write_synced(&temporary, FORMAT.as_bytes()).map_err(io("cannot write to it"))?;
+            fs::rename(&temporary, path.join(FORMAT_FILE)).map_err(io("cannot write to it"))?;
         }
         sync_dir(path).map_err(io("cannot sync it"))?;
         Ok(DataDirectory { path: path.to_owned(), _lock: lock })
@@ -98,7 +100,7 @@ fn check_ours(path: &Path) -> Result<(), DirectoryError> {
         if name == FORMAT_FILE {
             return Ok(());
         }
-        let known = [LOCK_FILE, ANCHOR_FILE, TOPICS_DIR, CHECKPOINTS_DIR, META_DIR, "lost+found"];
+        let known = ["format.tmp", LOCK_FILE, ANCHOR_FILE, TOPICS_DIR, CHECKPOINTS_DIR, META_DIR, "lost+found"];
         foreign |= !known.iter().any(|known| name == *known);
     }
     if foreign { Err(DirectoryError::NotOurs { path: path.to_owned() }) } else { Ok(()) }

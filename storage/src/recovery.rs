@@ -29,9 +29,8 @@ use crate::small_file;
 mod scan;
 use scan::{Scan, scan, valid_batch_beyond};
 
-/// Largest index file that is read: 64 TiB of log at an entry per 64 KiB would be 24 GiB; a segment is
-/// at most 4 GiB.
-const INDEX_BYTES_MAX: usize = 16 << 20;
+/// Largest index file that is read: a segment of 64 GiB with an entry of 24 bytes per 64 KiB.
+const INDEX_BYTES_MAX: usize = (24 << 20) + 4096;
 
 /// What recovery found, for the log and the metrics.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -118,11 +117,17 @@ struct Tail<F> {
 
 impl<D: Disk> Recovery<'_, D> {
     async fn run(mut self, bases: &[Offset]) -> io::Result<Recovered<D::Buf>> {
+        let point = self.options.checkpoint;
         let Some((&first, _)) = bases.split_first() else {
             return Ok(self.finish_empty());
         };
+        let start = point.map_or(first, |point| point.start);
+        if start < first {
+            tracing::error!(dir = self.dir, %start, %first, "the partition's oldest segment is gone");
+            return Ok(self.finish_lost(start));
+        }
         if self.options.clean
-            && let Some(point) = self.options.checkpoint
+            && let Some(point) = point
             && let Some(log) = self.try_clean(bases, point).await?
         {
             return Ok(Recovered { log, report: self.report });
@@ -134,20 +139,29 @@ impl<D: Disk> Recovery<'_, D> {
             }
             unfinished += 1;
         }
-        self.read_unfinished(first, bases[unfinished..].to_vec()).await
+        self.read_unfinished(start, bases[unfinished..].to_vec()).await
     }
 
     /// A partition without files. If a checkpoint says that it had records, they are gone.
-    fn finish_empty(mut self) -> Recovered<D::Buf> {
+    fn finish_empty(self) -> Recovered<D::Buf> {
         let (start, end) = self.options.checkpoint.map_or_else(Default::default, |point| (point.start, point.offset));
-        let mut state = LogState::Open;
         if start < end {
             tracing::error!(dir = self.dir, records = end.get() - start.get(), "the partition's files are gone");
-            state = LogState::Corrupt { at: start };
-            self.report.corrupt_at = Some(start);
+            return self.finish_lost(start);
         }
         let segments = vec![Segment::new(start)];
         let (config, epoch) = (self.options.config, self.options.epoch);
+        let log = Log::recovered(config, epoch, LogState::Open, segments, Vec::new(), start, start);
+        Recovered { log, report: self.report }
+    }
+
+    /// Records that must be there are not: nothing is served from where they began, nothing is
+    /// written, and no file is touched.
+    fn finish_lost(mut self, start: Offset) -> Recovered<D::Buf> {
+        self.report.corrupt_at = Some(start);
+        let segments = vec![Segment::new(start)];
+        let (config, epoch) = (self.options.config, self.options.epoch);
+        let state = LogState::Corrupt { at: start };
         let log = Log::recovered(config, epoch, state, segments, Vec::new(), start, start);
         Recovered { log, report: self.report }
     }

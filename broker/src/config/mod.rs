@@ -92,7 +92,8 @@ pub enum LogFormat {
 impl Config {
     /// The defaults, on a free port of this machine: for tests, and for brokers inside other programs.
     pub fn ephemeral(data_dir: PathBuf) -> Config {
-        Config { data_dir, listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..resolve::defaults() }
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        Config { data_dir: resolve::absolute(data_dir), listen, ..resolve::defaults() }
     }
 
     /// Every rule that a field can break, alone or with another. [`load`] has asked already; who

@@ -1,7 +1,7 @@
 //! From what was said to what it means: types, then the rules, each problem with its origin.
 
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use protocol::model::NodeId;
@@ -57,7 +57,7 @@ fn resolve(raw: &mut RawConfig) -> Config {
         Cpus::All => allowed_cpus(),
     };
     Config {
-        data_dir: raw.get(&keys::DATA_DIR),
+        data_dir: absolute(raw.get(&keys::DATA_DIR)),
         node_id: NodeId::new(narrow(raw.get(&keys::NODE_ID))),
         listen: raw.get(&keys::LISTEN),
         advertised: raw.get(&keys::ADVERTISED).0,
@@ -187,6 +187,11 @@ fn cpus_are_ours(config: &Config) -> Option<Fault> {
         (None, cpus) => format!("shards.cpus names {cpus} cpus; there may be from 1 to {SHARDS_MAX}"),
     };
     Some(Fault { keys: vec![keys::CPUS.info.name], message })
+}
+
+/// io_uring's openat takes no path that is relative to the working directory.
+pub fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 /// The process's affinity mask, as the kernel tells it. Where `/proc` is not mounted, as many cores

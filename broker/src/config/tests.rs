@@ -28,7 +28,7 @@ fn a_broker_needs_no_configuration() {
     let config = load_text("", &[], &[]).unwrap();
     assert_eq!(config, resolve::defaults());
     assert_eq!(config.listen.to_string(), "127.0.0.1:7070");
-    assert_eq!(config.data_dir, PathBuf::from("./ringlog-data"));
+    assert_eq!(config.data_dir, std::env::current_dir().unwrap().join("ringlog-data"));
     assert_eq!(config.frame_bytes_max, 16 << 20);
     assert_eq!(config.preempt_timer, Duration::from_millis(1));
     assert_eq!(config.topic_defaults.max_message_bytes, 1_048_588);

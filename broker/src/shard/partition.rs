@@ -83,10 +83,12 @@ impl Partition {
             batch.check_for_append(self.config().max_message_bytes).map_err(|error| error.code())?;
             count += u64::from(batch.record_count().get());
         }
-        if count == 0 {
+        let next = self.log.read(|log| log.check_open().map(|()| log.ladder().next()));
+        let next = next.map_err(|error| append_code(&error))?;
+        let fits = next.get().checked_add(count).is_some_and(|end| end <= Offset::MAX.get());
+        if count == 0 || !fits {
             return Err(ErrorCode::InvalidRecord);
         }
-        self.log.read(|log| log.check_open()).map_err(|error| append_code(&error))?;
         let mut base = None;
         let mut upto = Offset::ZERO;
         let mut rest = records;

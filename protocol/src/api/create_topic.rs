@@ -52,7 +52,7 @@ impl Message for CreateTopicRequest {
             name: r.string("name", LONG_STRING_BYTES_MAX)?.to_owned(),
             partitions: r.u32("partitions")?,
             replication_factor: r.u16("replication_factor")?,
-            validate_only: r.u8("flags")? & FLAG_VALIDATE_ONLY != 0,
+            validate_only: read_flags(&mut r)?,
             timeout_ms: r.u32("timeout_ms")?,
             configs: r.list("configs", CONFIGS_PER_TOPIC_MAX, 4, |r| {
                 let key = r.string("key", SHORT_STRING_BYTES_MAX)?.to_owned();
@@ -61,6 +61,14 @@ impl Message for CreateTopicRequest {
         };
         r.finish()?;
         Ok(request)
+    }
+}
+
+fn read_flags(r: &mut Reader<'_>) -> Result<bool, DecodeError> {
+    match r.u8("flags")? {
+        0 => Ok(false),
+        FLAG_VALIDATE_ONLY => Ok(true),
+        _ => Err(DecodeError::Invalid { field: "flags", why: "only bit 0 is defined" }),
     }
 }
 

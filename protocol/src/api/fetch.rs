@@ -78,8 +78,9 @@ impl<'a> FetchRequest<'a> {
         if count > PARTITIONS_PER_REQUEST_MAX {
             return Err(DecodeError::Invalid { field: "partitions", why: "the list is too long" });
         }
-        let entries = <[RawEntry]>::ref_from_bytes_with_elems(r.rest(), count)
+        let (entries, rest) = <[RawEntry]>::ref_from_prefix_with_elems(r.rest(), count)
             .map_err(|_| DecodeError::Truncated { field: "partitions" })?;
+        Reader::new(rest).finish()?;
         if entries.iter().any(|entry| entry.fetch_offset.get() > Offset::MAX.get()) {
             return Err(DecodeError::Invalid { field: "fetch_offset", why: "it is above the largest offset" });
         }

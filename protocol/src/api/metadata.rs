@@ -91,6 +91,9 @@ impl Message for MetadataRequest {
     fn read(body: &[u8]) -> Result<MetadataRequest, DecodeError> {
         let mut r = Reader::new(body);
         let flags = r.u8("flags")?;
+        if flags & !(FLAG_ALL_TOPICS | FLAG_CONFIGS) != 0 {
+            return Err(DecodeError::Invalid { field: "flags", why: "only bits 0 and 1 are defined" });
+        }
         let named = r.list("topics", TOPICS_PER_REQUEST_MAX, 2, |r| {
             r.string("name", LONG_STRING_BYTES_MAX).map(str::to_owned)
         })?;

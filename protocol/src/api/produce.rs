@@ -204,8 +204,9 @@ impl Message for ProduceReply {
         let mut r = Reader::new(body);
         let throttle_ms = r.u32("throttle_ms")?;
         let count = r.u32("partitions")? as usize;
-        let raw = <[RawResult]>::ref_from_bytes_with_elems(r.rest(), count)
+        let (raw, rest) = <[RawResult]>::ref_from_prefix_with_elems(r.rest(), count)
             .map_err(|_| DecodeError::Truncated { field: "partitions" })?;
+        Reader::new(rest).finish()?;
         let partitions = raw
             .iter()
             .map(|raw| ProduceResult {

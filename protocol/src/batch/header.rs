@@ -7,7 +7,7 @@
 //!       broker's     from 12  broker's           └──────── covered by the crc ──── ─ ─ ─
 //!
 //! The checksum begins at byte 21, so a broker that writes base offset and epoch leaves it valid.
-//! All fields with their meaning and an example in hex: docs/data_file.batch.md.
+//! All fields with their meaning and an example in hex: docs/data_file.md.
 
 use zerocopy::big_endian::{I16, I32, I64, U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};

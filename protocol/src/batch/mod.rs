@@ -8,7 +8,7 @@
 //!     broker                     Batch::split_first ▸ check_for_append ▸ stamp ─▶ log ─▶ the same bytes
 //!     consumer                                                     decode_batch ─▶ OwnedRecord …
 //!
-//! It is Kafka's RecordBatch v2, byte for byte (docs/data_file.batch.md), so that both listeners serve
+//! It is Kafka's RecordBatch v2, byte for byte (docs/data_file.md), so that both listeners serve
 //! what is stored. A broker writes bytes 0–7 and 12–15 of it and reads no record. A record set is
 //! whole batches end to end; in a batch the offsets have no gaps.
 

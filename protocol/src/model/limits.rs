@@ -28,8 +28,8 @@ pub const PARTITIONS_PER_TOPIC_MAX: u32 = 100_000;
 /// Configuration entries of one topic.
 pub const CONFIGS_PER_TOPIC_MAX: usize = 64;
 
-/// Largest batch a topic may be configured to take (`max.message.bytes`). Four fit in the smallest
-/// segment, and eight in a frame.
+/// Largest batch a topic may be configured to take (`max.message.bytes`). Eight fit in a frame;
+/// a segment smaller than its batch holds that one batch.
 pub const BATCH_BYTES_MAX: usize = 8 << 20;
 
 /// Default of `max.message.bytes`, Kafka's.

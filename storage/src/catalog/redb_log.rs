@@ -21,6 +21,9 @@ impl RedbLog {
     pub fn open(dir: &Path) -> Result<RedbLog, CatalogError> {
         let database = Database::create(dir.join(FILE)).map_err(|error| CatalogError::Open(error.to_string()))?;
         let next = make_table(&database).map_err(|error| CatalogError::Open(error.to_string()))?;
+        // redb syncs its file, not the file's name.
+        let synced = std::fs::File::open(dir).and_then(|dir| dir.sync_all());
+        synced.map_err(|error| CatalogError::Open(error.to_string()))?;
         Ok(RedbLog { database, next })
     }
 }

@@ -56,13 +56,24 @@ impl<D: Disk> Store<D> {
         offset: Offset,
         max_bytes: usize,
     ) -> Result<ColdBatches<D>, ColdError> {
+        self.read_from(log, read, Some(offset), max_bytes).await
+    }
+
+    /// As [`Store::read_cold`]; without an offset, from the batch at `read.at` on.
+    async fn read_from(
+        &self,
+        log: &OpenLog<D>,
+        read: ColdRead,
+        offset: Option<Offset>,
+        max_bytes: usize,
+    ) -> Result<ColdBatches<D>, ColdError> {
         let mut at = read.at;
         let mut want = max_bytes.min(BATCH_BYTES_MAX) + INDEX_INTERVAL as usize;
         loop {
             let found = self.read_window(log, read, at, want).await?;
             let (window, data) = (&found.buf, found.range.clone());
             let bytes = window.as_ref().get(data.clone()).unwrap_or(&[]);
-            let skipped = position_in(bytes, offset);
+            let skipped = offset.map_or(0, |offset| position_in(bytes, offset));
             let rest = bytes.get(skipped..).unwrap_or(&[]);
             let len = whole_batches(rest, max_bytes, true);
             if len > 0 {
@@ -107,8 +118,7 @@ impl<D: Disk> Store<D> {
     pub async fn find_time(&self, log: &OpenLog<D>, time: Timestamp) -> Result<TimeSearch<D>, ColdError> {
         let Some(mut read) = log.read(|log| log.plan_time_search(time)) else { return Ok(TimeSearch::NotFound) };
         while read.at < read.end {
-            let offset = Offset::ZERO; // every batch from the index entry on
-            let found = self.read_cold(log, read, offset, INDEX_INTERVAL as usize).await?;
+            let found = self.read_from(log, read, None, INDEX_INTERVAL as usize).await?;
             let mut position = 0;
             for batch in batches(found.bytes()) {
                 let batch = batch.map_err(|_| corrupt(read, read.at + position as u64))?;
@@ -128,15 +138,21 @@ fn corrupt(read: ColdRead, at: u64) -> ColdError {
     ColdError::Corrupt { segment: read.segment, at }
 }
 
-/// Checks each batch's form and CRC, and that the first one reaches past `offset`. Gives the position
-/// of the first bad one.
-fn check(bytes: &[u8], offset: Offset) -> Result<(), usize> {
+/// Checks each batch's form and CRC, that the first one holds `offset`, and that each begins where the
+/// one before it ends: the offset stands outside of the CRC. Gives the position of the first bad one.
+fn check(bytes: &[u8], offset: Option<Offset>) -> Result<(), usize> {
     let mut position = 0;
+    let mut expected = None;
     for batch in batches(bytes) {
         let batch = batch.map_err(|_| position)?;
-        if batch.check_crc().is_err() || batch.next_offset() <= offset {
+        let placed = match expected {
+            Some(expected) => batch.base_offset() == expected,
+            None => offset.is_none_or(|offset| batch.base_offset() <= offset && offset < batch.next_offset()),
+        };
+        if !placed || batch.check_crc().is_err() {
             return Err(position);
         }
+        expected = Some(batch.next_offset());
         position += batch.len();
     }
     if position == bytes.len() { Ok(()) } else { Err(position) }

@@ -151,6 +151,7 @@ pub struct Store<D: Disk> {
     maintenance: RefCell<VecDeque<Rc<OpenLog<D>>>>,
     /// Whether the maintenance task has a log in hand.
     maintaining: Cell<bool>,
+    checkpointing: Cell<bool>,
     work: Notify,
     stopping: Cell<bool>,
     /// Held by the lane that writes; the other one may flush meanwhile.
@@ -172,6 +173,7 @@ impl<D: Disk> Store<D> {
             dirty: RefCell::default(),
             maintenance: RefCell::default(),
             maintaining: Cell::new(false),
+            checkpointing: Cell::new(false),
             work: Notify::default(),
             stopping: Cell::new(false),
             writing: Cell::new(false),
@@ -317,6 +319,15 @@ impl<D: Disk> Store<D> {
 
     /// Writes the shard's checkpoint: how far each log is durable.
     pub async fn write_checkpoint(&self, clean: bool) -> io::Result<()> {
+        // One at a time: two writers would share a temporary file.
+        self.work.until(|| (!self.checkpointing.replace(true)).then_some(())).await;
+        let written = self.try_write_checkpoint(clean).await;
+        self.checkpointing.set(false);
+        self.work.notify();
+        written
+    }
+
+    async fn try_write_checkpoint(&self, clean: bool) -> io::Result<()> {
         let mut checkpoint = Checkpoint { clean, ..Checkpoint::default() };
         for log in self.logs() {
             let corrupt = log.read(|log| matches!(log.state(), LogState::Corrupt { .. }));

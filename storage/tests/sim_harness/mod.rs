@@ -4,6 +4,8 @@
 //!     Workload::new(seed) ─ tick, tick, … ─▶ acknowledged so far
 //!            └ at any tick: crash_image ─▶ recover ─▶ check against what was sent and acknowledged
 
+#![allow(dead_code)] // every test that includes this uses a part of it
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -21,7 +23,7 @@ use storage::disk::{Disk, FlushScope};
 use storage::id::{LogId, TOPICS_DIR};
 use storage::log::{Fence, LogConfig, LogState};
 use storage::recovery::{RecoveryOptions, recover};
-use storage::store::{Events, Mutant, OpenLog, ROUNDS_IN_FLIGHT, Store, StoreOptions};
+use storage::store::{ColdError, Events, Mutant, OpenLog, ROUNDS_IN_FLIGHT, Store, StoreOptions};
 
 /// The clock of the simulation stands still: preparation steps have their smallest size.
 fn frozen_clock() -> Instant {
@@ -255,6 +257,16 @@ async fn open(disk: SimDisk, store: Rc<Store<SimDisk>>, logs: Vec<LogId>, config
 
 /// Every batch of a log, as a reader gets them.
 pub async fn read_all(store: &Store<SimDisk>, log: &Rc<OpenLog<SimDisk>>) -> Vec<Sent> {
+    let (batches, error) = read_until_error(store, log).await;
+    assert!(error.is_none(), "log {}: {error:?}", log.id());
+    batches
+}
+
+/// The batches of a log up to the first that cannot be read, and why it cannot.
+pub async fn read_until_error(
+    store: &Store<SimDisk>,
+    log: &Rc<OpenLog<SimDisk>>,
+) -> (Vec<Sent>, Option<ColdError>) {
     let mut batches = Vec::new();
     let (mut offset, end) = log.read(|log| (log.start(), log.high_watermark()));
     while offset < end {
@@ -263,8 +275,10 @@ pub async fn read_all(store: &Store<SimDisk>, log: &Rc<OpenLog<SimDisk>>) -> Vec
             storage::log::ReadPlan::AtEnd => panic!("at the end at {offset} of {end}"),
             storage::log::ReadPlan::Hot { .. } => slices.iter().flat_map(|slice| slice.bytes().to_vec()).collect(),
             storage::log::ReadPlan::Cold(cold) => {
-                let read = store.read_cold(log, cold, offset, 10_000).await.expect("readable");
-                read.bytes().to_vec()
+                match store.read_cold(log, cold, offset, 10_000).await {
+                    Ok(read) => read.bytes().to_vec(),
+                    Err(error) => return (batches, Some(error)),
+                }
             }
         };
         for batch in protocol::batch::batches(&bytes) {
@@ -274,7 +288,7 @@ pub async fn read_all(store: &Store<SimDisk>, log: &Rc<OpenLog<SimDisk>>) -> Vec
             batches.push(Sent { base: batch.base_offset(), next: offset, bytes: batch.as_bytes().to_vec() });
         }
     }
-    batches
+    (batches, None)
 }
 
 /// Everything acknowledged is there, what is there was sent, in the order it was sent, without holes.
