@@ -156,7 +156,10 @@ impl Broker {
         Ok(())
     }
 
-    fn wait_until_ready(&mut self, readiness: &mpsc::Receiver<Result<ShardId, String>>) -> Result<(), StartError> {
+    fn wait_until_ready(
+        &mut self,
+        readiness: &mpsc::Receiver<Result<ShardId, String>>,
+    ) -> Result<(), StartError> {
         let mut waited_for: Vec<u16> = (0..self.threads.len() as u16).collect();
         while let Some(&first) = waited_for.first() {
             match readiness.recv() {
@@ -226,7 +229,12 @@ impl Drop for Broker {
     }
 }
 
-fn identity(config: &Config, catalog: &storage::catalog::Catalog, addr: SocketAddr, shards: usize) -> Identity {
+fn identity(
+    config: &Config,
+    catalog: &storage::catalog::Catalog,
+    addr: SocketAddr,
+    shards: usize,
+) -> Identity {
     let (host, port) = config.advertised.clone().unwrap_or_else(|| (addr.ip().to_string(), addr.port()));
     Identity {
         cluster: catalog.cluster().expect("BUG: open_catalog has named the cluster"),

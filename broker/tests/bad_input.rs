@@ -90,7 +90,8 @@ fn requests_that_make_no_sense_are_answered_and_the_connection_goes_on() {
     refused(raw.answer(), ErrorCode::UnsupportedVersion);
     raw.request(Api::Hello, VERSION, b"");
     refused(raw.answer(), ErrorCode::InvalidRequest);
-    for api in [Api::Metadata, Api::CreateTopic, Api::DeleteTopic, Api::Produce, Api::Fetch, Api::ListOffsets] {
+    for api in [Api::Metadata, Api::CreateTopic, Api::DeleteTopic, Api::Produce, Api::Fetch, Api::ListOffsets]
+    {
         raw.request(api, VERSION, &[0xff; 3]);
         refused(raw.answer(), ErrorCode::InvalidRequest);
         raw.request(api, VERSION, &[0xff; 200]);
@@ -188,7 +189,11 @@ fn unknown_places_and_offsets_have_their_codes() {
         ErrorCode::None,
     ];
     assert_eq!(errors, expected);
-    assert_eq!(reply.partitions[0].result.high_watermark, Some(Offset::new(1)), "the error says what there is");
+    assert_eq!(
+        reply.partitions[0].result.high_watermark,
+        Some(Offset::new(1)),
+        "the error says what there is"
+    );
     assert!(!reply.partitions[3].records.is_empty());
 }
 
@@ -207,7 +212,9 @@ fn bad_topics_are_not_made() {
     assert!(unknown.message.contains("segment.bytes"), "names the nearest key: {}", unknown.message);
     let gone = DeleteTopicRequest { name: "nothing".to_owned(), timeout_ms: 1000 };
     let Answer::Reply(_, body) = raw.call(&gone) else { panic!("an answer was expected") };
-    assert!(DeleteTopicReply::read(&body).is_ok_and(|reply| reply.error == ErrorCode::UnknownTopicOrPartition));
+    assert!(
+        DeleteTopicReply::read(&body).is_ok_and(|reply| reply.error == ErrorCode::UnknownTopicOrPartition)
+    );
 }
 
 #[test]

@@ -54,7 +54,8 @@ async fn a_client_that_routes_forwards_nothing() {
     let stats = client.admin().stats().await.unwrap();
     assert_eq!(stats.total("forwarded_requests"), 0);
     for shard in &stats.shards {
-        let produced = shard.counters.iter().find(|(name, _)| name == "produced_records").map(|(_, value)| *value);
+        let produced =
+            shard.counters.iter().find(|(name, _)| name == "produced_records").map(|(_, value)| *value);
         assert_eq!(produced, Some(300), "shard {} has its half", shard.shard);
     }
     broker.stop().unwrap();
@@ -63,7 +64,8 @@ async fn a_client_that_routes_forwards_nothing() {
 #[tokio::test]
 async fn a_client_that_ignores_the_hint_still_works() {
     let broker = broker();
-    let client = Client::builder().bootstrap(broker.addr().to_string()).route_to_owner(false).build().await.unwrap();
+    let client =
+        Client::builder().bootstrap(broker.addr().to_string()).route_to_owner(false).build().await.unwrap();
     produce_and_consume(&client, "forwarded").await;
     let stats = client.admin().stats().await.unwrap();
     assert!(0 < stats.total("forwarded_requests"));

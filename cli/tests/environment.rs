@@ -37,7 +37,10 @@ fn forbid_io_uring() -> io::Result<()> {
     let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
     let mut filter = [
         statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0), // the number of the call
-        libc::sock_filter { jf: 1, ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_io_uring_setup as u32) },
+        libc::sock_filter {
+            jf: 1,
+            ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_io_uring_setup as u32)
+        },
         statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
         statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
     ];
@@ -76,7 +79,10 @@ fn too_little_lockable_memory_is_named() {
     let binary = Path::new("/tmp").join(format!("ringlog-{}", std::process::id()));
     std::fs::copy(env!("CARGO_BIN_EXE_ringlog"), &binary).expect("/tmp is writable");
     let mut command = Command::new(&binary);
-    command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir", "/tmp/ringlog-nobody"]).uid(65534).gid(65534);
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir", "/tmp/ringlog-nobody"])
+        .uid(65534)
+        .gid(65534);
     let limit = || {
         let limit = libc::rlimit { rlim_cur: 64 << 10, rlim_max: 64 << 10 };
         // SAFETY: `limit` outlives the call.
@@ -161,7 +167,8 @@ async fn fill_and_drain(addr: &str, refusal: ErrorCode) {
     let admin = client.admin();
     admin.create_topic(TopicSpec::new("ballast").config("segment.bytes", "4194304")).await.expect("room");
     admin.create_topic(TopicSpec::new("kept").config("segment.bytes", "4194304")).await.expect("room");
-    let producer = client.producer().linger(Duration::ZERO).delivery_timeout(Duration::from_millis(700)).build();
+    let producer =
+        client.producer().linger(Duration::ZERO).delivery_timeout(Duration::from_millis(700)).build();
     let mut kept = 0;
     let value = vec![7u8; 60_000];
     let error = loop {

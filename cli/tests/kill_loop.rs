@@ -64,7 +64,8 @@ impl Broker {
         let mut line = String::new();
         let stdout = process.stdout.take().expect("piped");
         BufReader::new(stdout).read_line(&mut line).expect("the broker speaks UTF-8");
-        let addr = line.trim().strip_prefix("ringlog ready on ").unwrap_or_else(|| panic!("not ready: {line:?}"));
+        let addr =
+            line.trim().strip_prefix("ringlog ready on ").unwrap_or_else(|| panic!("not ready: {line:?}"));
         Broker { addr: addr.to_owned(), process }
     }
 
@@ -117,14 +118,22 @@ struct Ledger {
 }
 
 /// Produces until the broker is gone. Returns what was acknowledged.
-async fn produce(client: Client, producer: u32, cycle: u32, seed: u64) -> Vec<(PartitionIndex, Offset, Stamp)> {
+async fn produce(
+    client: Client,
+    producer: u32,
+    cycle: u32,
+    seed: u64,
+) -> Vec<(PartitionIndex, Offset, Stamp)> {
     let mut rng = Rng(seed);
     let codec = [Codec::None, Codec::Lz4][(producer % 2) as usize];
-    let sender = client.producer().acks(Acks::All).compression(codec).linger(Duration::from_millis(1)).build();
+    let sender =
+        client.producer().acks(Acks::All).compression(codec).linger(Duration::from_millis(1)).build();
     let mut tickets = Vec::new();
     for number in 0..RECORDS_MAX {
         let stamp = Stamp { cycle, producer, number };
-        let record = Record::to(TOPIC).partition(producer % PARTITIONS).value(stamp.to_value(rng.below(1500) as usize));
+        let record = Record::to(TOPIC)
+            .partition(producer % PARTITIONS)
+            .value(stamp.to_value(rng.below(1500) as usize));
         match tokio::time::timeout(Duration::from_secs(1), sender.enqueue(record)).await {
             Ok(Ok(ticket)) => tickets.push((stamp, ticket)),
             _ => break, // the broker is gone and the buffer full
@@ -157,12 +166,20 @@ async fn check(client: &Client, ledger: &mut Ledger, from_start: bool) {
         let admin = client.admin();
         let latest = admin.list_offsets(TOPIC, partition, ringlog_client::OffsetSpec::Latest);
         let end = latest.await.expect("the broker answers").offset.expect("every partition has an end");
-        let last_acknowledged = ledger.acknowledged.range((partition, Offset::ZERO)..=(partition, Offset::MAX)).next_back();
+        let last_acknowledged =
+            ledger.acknowledged.range((partition, Offset::ZERO)..=(partition, Offset::MAX)).next_back();
         if let Some(((_, last), stamp)) = last_acknowledged {
-            assert!(*last < end, "partition {partition} ends at {end}: {stamp:?} was acknowledged at {last} and is lost");
+            assert!(
+                *last < end,
+                "partition {partition} ends at {end}: {stamp:?} was acknowledged at {last} and is lost"
+            );
         }
         let found = read(client, partition, start, end).await;
-        assert_eq!(found.len() as u64, end.get() - start.get(), "partition {partition}: offsets are not dense");
+        assert_eq!(
+            found.len() as u64,
+            end.get() - start.get(),
+            "partition {partition}: offsets are not dense"
+        );
         check_partition(ledger, partition, start, &found);
         ledger.found += found.len() as u64;
         ledger.checked.insert(partition, end);
@@ -195,7 +212,10 @@ fn check_partition(ledger: &Ledger, partition: PartitionIndex, start: Offset, fo
         // A cycle's records of a producer are there from the first one on, without a gap: nothing
         // that was lost precedes something that was kept.
         let next = next_number.entry((stamp.cycle, stamp.producer)).or_default();
-        assert_eq!(stamp.number, *next, "partition {partition} at {offset}: {stamp:?} follows a hole or is out of order");
+        assert_eq!(
+            stamp.number, *next,
+            "partition {partition} at {offset}: {stamp:?} follows a hole or is out of order"
+        );
         *next += 1;
     }
     let acknowledged = ledger.acknowledged.range((partition, start)..=(partition, Offset::MAX));
@@ -212,7 +232,7 @@ async fn one_cycle(data_dir: &Path, cycle: u32, rng: &mut Rng, ledger: &mut Ledg
         let spec = TopicSpec::new(TOPIC).partitions(PARTITIONS).config("segment.bytes", "1048576");
         client.admin().create_topic(spec).await.expect("a new topic");
     } else {
-        check(&client, ledger, cycle % 50 == 0).await;
+        check(&client, ledger, cycle.is_multiple_of(50)).await;
     }
     let producers: Vec<_> =
         (0..PRODUCERS).map(|n| tokio::spawn(produce(client.clone(), n, cycle, rng.next()))).collect();

@@ -162,7 +162,8 @@ mod tests {
     const LIMIT: usize = 1 << 20;
 
     fn check(hex: &str, expect: Expect) {
-        let bytes: Vec<u8> = hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
+        let bytes: Vec<u8> =
+            hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
         expect.assert_eq(&match FrameHeader::parse(&bytes, LIMIT) {
             Ok(None) => "incomplete".to_string(),
             Ok(Some(header)) => {
@@ -177,15 +178,21 @@ mod tests {
     fn a_request_and_its_two_kinds_of_reply() {
         check(
             "10 00 00 00 05 00 01 00 2a 00 00 00 00 00 00 00",
-            expect!["FrameHeader { body_len: 16, api: Produce, version: 1, kind: Request, correlation: CorrelationId(42) }"],
+            expect![
+                "FrameHeader { body_len: 16, api: Produce, version: 1, kind: Request, correlation: CorrelationId(42) }"
+            ],
         );
         check(
             "00 00 00 00 06 00 01 01 ff ff ff ff ff ff ff ff",
-            expect!["FrameHeader { body_len: 0, api: Fetch, version: 1, kind: Reply, correlation: CorrelationId(18446744073709551615) }"],
+            expect![
+                "FrameHeader { body_len: 0, api: Fetch, version: 1, kind: Reply, correlation: CorrelationId(18446744073709551615) }"
+            ],
         );
         check(
             "04 00 00 00 77 77 01 03 00 00 00 00 00 00 00 00",
-            expect!["FrameHeader { body_len: 4, api: Unknown(30583), version: 1, kind: ErrorReply, correlation: CorrelationId(0) }"],
+            expect![
+                "FrameHeader { body_len: 4, api: Unknown(30583), version: 1, kind: ErrorReply, correlation: CorrelationId(0) }"
+            ],
         );
     }
 
@@ -220,9 +227,15 @@ mod tests {
     fn a_frame_counts_the_payload_that_follows_from_elsewhere() {
         let mut out = vec![9];
         let correlation = CorrelationId::new(7);
-        let len = append_frame_with_payload(&mut out, Api::Produce, 1, FrameKind::Request, correlation, 100, |body| {
-            body.extend_from_slice(b"abc")
-        });
+        let len = append_frame_with_payload(
+            &mut out,
+            Api::Produce,
+            1,
+            FrameKind::Request,
+            correlation,
+            100,
+            |body| body.extend_from_slice(b"abc"),
+        );
         assert_eq!(len, FRAME_HEADER_LEN + 103);
         let header = FrameHeader::parse(&out[1..], LIMIT).unwrap().unwrap();
         assert_eq!((header.body_len, out.len()), (103, 1 + FRAME_HEADER_LEN + 3));

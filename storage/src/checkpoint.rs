@@ -46,7 +46,9 @@ impl Checkpoint {
         for (id, point) in &self.logs {
             body.extend_from_slice(&id.topic.to_bytes());
             body.extend_from_slice(&id.partition.get().to_le_bytes());
-            for value in [point.segment.get(), point.position, point.prepared, point.offset.get(), point.start.get()] {
+            for value in
+                [point.segment.get(), point.position, point.prepared, point.offset.get(), point.start.get()]
+            {
                 body.extend_from_slice(&value.to_le_bytes());
             }
         }
@@ -126,7 +128,10 @@ impl Checkpoint {
             match Checkpoint::from_bytes(&bytes) {
                 Some(one) => joined.join(one),
                 None => {
-                    tracing::warn!(file = name, "checkpoint is garbled and is ignored: logs are read from their start");
+                    tracing::warn!(
+                        file = name,
+                        "checkpoint is garbled and is ignored: logs are read from their start"
+                    );
                     joined.clean = false;
                 }
             }
@@ -174,7 +179,8 @@ mod tests {
 
     fn sample() -> Checkpoint {
         let at = Offset::new;
-        let id = |n| LogId { topic: TopicId::from_bytes([n; 16]), partition: PartitionIndex::new(u32::from(n)) };
+        let id =
+            |n| LogId { topic: TopicId::from_bytes([n; 16]), partition: PartitionIndex::new(u32::from(n)) };
         let point = |n| DurablePoint {
             segment: at(n),
             position: n * 7,

@@ -32,9 +32,7 @@ pub enum DirectoryError {
         "data directory {path} is in use by another broker (process {holder}); stop it or choose another directory"
     )]
     Locked { path: PathBuf, holder: String },
-    #[error(
-        "data directory {path} has format {found:?}, this version reads {FORMAT:?}; nothing was changed"
-    )]
+    #[error("data directory {path} has format {found:?}, this version reads {FORMAT:?}; nothing was changed")]
     Format { path: PathBuf, found: String },
     #[error("{path} is not empty and is not a data directory of Ringlog; nothing was changed")]
     NotOurs { path: PathBuf },
@@ -57,7 +55,11 @@ impl DataDirectory {
         check_format(path)?;
         for dir in [TOPICS_DIR, CHECKPOINTS_DIR, META_DIR] {
             let dir = path.join(dir);
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io("cannot write to it"))?;
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(dir)
+                .map_err(io("cannot write to it"))?;
         }
         let anchor = path.join(ANCHOR_FILE);
         if fs::metadata(&anchor).map_or(0, |meta| meta.len()) != BLOCK as u64 {
@@ -100,7 +102,8 @@ fn check_ours(path: &Path) -> Result<(), DirectoryError> {
         if name == FORMAT_FILE {
             return Ok(());
         }
-        let known = ["format.tmp", LOCK_FILE, ANCHOR_FILE, TOPICS_DIR, CHECKPOINTS_DIR, META_DIR, "lost+found"];
+        let known =
+            ["format.tmp", LOCK_FILE, ANCHOR_FILE, TOPICS_DIR, CHECKPOINTS_DIR, META_DIR, "lost+found"];
         foreign |= !known.iter().any(|known| name == *known);
     }
     if foreign { Err(DirectoryError::NotOurs { path: path.to_owned() }) } else { Ok(()) }
@@ -157,7 +160,10 @@ mod tests {
         let first = DataDirectory::open(&path).unwrap();
         let error = DataDirectory::open(&path).unwrap_err();
         let holder = std::process::id().to_string();
-        assert!(matches!(&error, DirectoryError::Locked { holder: found, .. } if *found == holder), "{error}");
+        assert!(
+            matches!(&error, DirectoryError::Locked { holder: found, .. } if *found == holder),
+            "{error}"
+        );
         drop(first);
         DataDirectory::open(&path).unwrap();
     }

@@ -144,9 +144,14 @@ impl<D: Disk> Recovery<'_, D> {
 
     /// A partition without files. If a checkpoint says that it had records, they are gone.
     fn finish_empty(self) -> Recovered<D::Buf> {
-        let (start, end) = self.options.checkpoint.map_or_else(Default::default, |point| (point.start, point.offset));
+        let (start, end) =
+            self.options.checkpoint.map_or_else(Default::default, |point| (point.start, point.offset));
         if start < end {
-            tracing::error!(dir = self.dir, records = end.get() - start.get(), "the partition's files are gone");
+            tracing::error!(
+                dir = self.dir,
+                records = end.get() - start.get(),
+                "the partition's files are gone"
+            );
             return self.finish_lost(start);
         }
         let segments = vec![Segment::new(start)];
@@ -169,7 +174,7 @@ impl<D: Disk> Recovery<'_, D> {
     /// A segment that was cut to length, whose index was written afterwards, and that the next one
     /// continues, is not read again.
     async fn load_finished(&mut self, base: Offset, next: Offset) -> io::Result<bool> {
-        let file_len = self.open(base).await?.len().await?;
+        let file_len = self.open(base).await?.size().await?;
         let Some((index, extent)) = self.load_finished_index(base, file_len).await? else { return Ok(false) };
         if extent.next != next {
             return Ok(false);
@@ -179,7 +184,11 @@ impl<D: Disk> Recovery<'_, D> {
     }
 
     /// The index of a segment that was finished: it describes the whole file.
-    async fn load_finished_index(&self, base: Offset, file_len: u64) -> io::Result<Option<(SparseIndex, Extent)>> {
+    async fn load_finished_index(
+        &self,
+        base: Offset,
+        file_len: u64,
+    ) -> io::Result<Option<(SparseIndex, Extent)>> {
         Ok(self.load_index(base).await?.filter(|(_, extent)| extent.len == file_len))
     }
 
@@ -207,7 +216,7 @@ impl<D: Disk> Recovery<'_, D> {
             }
         }
         let file = self.open(point.segment).await?;
-        let file_len = file.len().await?;
+        let file_len = file.size().await?;
         let index = self.load_index(point.segment).await?;
         let index = index.filter(|(_, extent)| (extent.len, extent.next) == (point.position, point.offset));
         let (Some((index, extent)), true) = (index, point.position <= file_len) else {
@@ -230,7 +239,7 @@ impl<D: Disk> Recovery<'_, D> {
         loop {
             let base = rest.next().expect("BUG: the last segment is never loaded as finished");
             let file = self.open(base).await?;
-            let file_len = file.len().await?;
+            let file_len = file.size().await?;
             let scan = scan(&file, base, file_len).await?;
             self.report.bytes_read += scan.extent.len + scan.garbage;
             let tail = Tail { base, file, file_len, scan };
@@ -278,7 +287,7 @@ impl<D: Disk> Recovery<'_, D> {
         let mut distance = tail.file_len.saturating_sub(len);
         for &base in later {
             let file = self.open(base).await?;
-            let file_len = file.len().await?;
+            let file_len = file.size().await?;
             if valid_batch_beyond(&file, TORN_REACH.saturating_sub(distance), file_len, next).await? {
                 return Ok(true);
             }

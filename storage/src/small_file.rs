@@ -38,7 +38,7 @@ pub async fn read<D: Disk>(disk: &D, dir: &str, name: &str, max: usize) -> io::R
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other?,
     };
-    let len = file.len().await?;
+    let len = file.size().await?;
     if len > max as u64 {
         return Ok(None);
     }

@@ -25,7 +25,7 @@ fn try_seed(seed: u64, mutant: Option<Mutant>) -> u64 {
     let mut images = 0;
     while workload.tick() {
         for _ in 0..1 + rng.below(3) {
-            let image_seed = rng.next();
+            let image_seed = rng.draw();
             let disk = match rng.below(8) {
                 0 => workload.disk.kill_image(image_seed),
                 _ => workload.disk.crash_image(image_seed),
@@ -38,7 +38,7 @@ fn try_seed(seed: u64, mutant: Option<Mutant>) -> u64 {
                 for _ in 0..rng.below(40) {
                     second.tick();
                 }
-                let disk = second.disk.crash_image(rng.next());
+                let disk = second.disk.crash_image(rng.draw());
                 let before = Some((&second.history, &*second.told.borrow()));
                 Workload::on(disk, seed, mutant, before);
                 images += 1;
@@ -55,7 +55,9 @@ fn acknowledged_records_survive_every_crash_image() {
     let (mut images, mut seed) = (0, first);
     while images < wanted {
         images += catch_unwind(|| try_seed(seed, None)).unwrap_or_else(|panic| {
-            eprintln!("replay: RINGLOG_SEED={seed} RINGLOG_IMAGES=1 cargo test --release --test crash_images");
+            eprintln!(
+                "replay: RINGLOG_SEED={seed} RINGLOG_IMAGES=1 cargo test --release --test crash_images"
+            );
             std::panic::resume_unwind(panic)
         });
         seed += 1;
@@ -110,7 +112,11 @@ fn the_nth_operation_fails() {
         for seed in 1..9 {
             for sticky in [false, true] {
                 for nth in 1..40 {
-                    let error = if seed % 3 == 0 { std::io::ErrorKind::StorageFull } else { std::io::ErrorKind::Other };
+                    let error = if seed % 3 == 0 {
+                        std::io::ErrorKind::StorageFull
+                    } else {
+                        std::io::ErrorKind::Other
+                    };
                     let fault = Fault { operation, nth, sticky, error };
                     let result = catch_unwind(AssertUnwindSafe(|| try_fault(seed, fault)));
                     assert!(result.is_ok(), "seed {seed}, {fault:?}");

@@ -39,7 +39,8 @@ fn recover_log(disk: &SimDisk, id: LogId) -> (LogState, bool, Vec<sim_harness::S
         let mut options = RecoveryOptions::new(LogConfig::tiny(), LeaderEpoch::FIRST);
         options.checkpoint = checkpoint.logs.get(&id).copied();
         options.clean = checkpoint.clean;
-        let recovered = recover(&inner, id, &options).await.expect("bad contents are not an error of the disk");
+        let recovered =
+            recover(&inner, id, &options).await.expect("bad contents are not an error of the disk");
         let state = recovered.log.state().clone();
         let store = Rc::new(Store::new(inner, StoreOptions::new(1 << 20, 0, Instant::now)));
         let log = store.add(id, recovered.log, options.checkpoint);
@@ -56,7 +57,11 @@ fn recover_log(disk: &SimDisk, id: LogId) -> (LogState, bool, Vec<sim_harness::S
 fn check_prefix(served: &[sim_harness::Sent], sent: &[sim_harness::Sent], what: &str) {
     assert!(served.len() <= sent.len(), "{what}: more than was sent");
     for (served, sent) in served.iter().zip(sent) {
-        assert!(served.base == sent.base && served.bytes == sent.bytes, "{what}: another batch at {}", sent.base);
+        assert!(
+            served.base == sent.base && served.bytes == sent.bytes,
+            "{what}: another batch at {}",
+            sent.base
+        );
     }
 }
 
@@ -71,7 +76,9 @@ fn a_flipped_bit_in_a_log_is_never_served_and_deletes_nothing() {
     let mut noticed = 0;
     for seed in 1..60 {
         let (disk, id, sent) = disk_with_records(seed, false);
-        let Some(path) = log_files(&disk).into_iter().find(|path| path.starts_with(&id.dir())) else { continue };
+        let Some(path) = log_files(&disk).into_iter().find(|path| path.starts_with(&id.dir())) else {
+            continue;
+        };
         let len = disk.contents(&path).map_or(0, |bytes| bytes.len());
         if len == 0 {
             continue;
@@ -96,7 +103,9 @@ fn a_flipped_bit_in_a_log_is_never_served_and_deletes_nothing() {
 fn a_corrupt_log_stays_corrupt_over_restarts() {
     for seed in 1..30 {
         let (disk, id, _) = disk_with_records(seed, false);
-        let Some(path) = log_files(&disk).into_iter().find(|path| path.starts_with(&id.dir())) else { continue };
+        let Some(path) = log_files(&disk).into_iter().find(|path| path.starts_with(&id.dir())) else {
+            continue;
+        };
         disk.damage(&path, |bytes| {
             if let Some(byte) = bytes.get_mut(30) {
                 *byte ^= 0xff;
@@ -117,7 +126,8 @@ fn a_missing_segment_is_noticed() {
     for seed in 1..60 {
         for clean in [false, true] {
             let (disk, id, sent) = disk_with_records(seed, clean);
-            let own: Vec<String> = log_files(&disk).into_iter().filter(|path| path.starts_with(&id.dir())).collect();
+            let own: Vec<String> =
+                log_files(&disk).into_iter().filter(|path| path.starts_with(&id.dir())).collect();
             if own.len() < 3 {
                 continue;
             }
@@ -129,7 +139,10 @@ fn a_missing_segment_is_noticed() {
                 });
                 let (state, _, served) = recover_log(&image, id);
                 check_prefix(&served, &sent, &format!("seed {seed}, without {gone}"));
-                assert!(matches!(state, LogState::Corrupt { .. }), "seed {seed}, clean {clean}, without {gone}: {state:?}");
+                assert!(
+                    matches!(state, LogState::Corrupt { .. }),
+                    "seed {seed}, clean {clean}, without {gone}: {state:?}"
+                );
                 missed += 1;
             }
         }
@@ -144,7 +157,7 @@ fn indexes_and_checkpoints_can_be_lost_or_garbled() {
         for clean in [false, true] {
             let (disk, id, sent) = disk_with_records(seed, clean);
             for path in disk.files().into_iter().filter(|path| !path.ends_with(".log")) {
-                let at = rng.next();
+                let at = rng.draw();
                 disk.damage(&path, |bytes| match at % 3 {
                     0 => bytes.clear(),
                     1 => bytes.truncate(bytes.len() / 2),

@@ -20,8 +20,8 @@ use storage::notify::Notify;
 use crate::runtime::net::Socket;
 
 mod outbox;
-pub use outbox::Piece;
 use outbox::Outbox;
+pub use outbox::Piece;
 
 mod receive_buffer;
 

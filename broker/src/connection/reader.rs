@@ -184,7 +184,9 @@ impl<S: Service> Reader<S> {
 
     async fn refuse(&mut self, error: FrameError) {
         let unread = self.buffer.unread();
-        let word = |at: usize| unread.get(at..at + 2).and_then(|bytes| bytes.try_into().ok()).map(u16::from_le_bytes);
+        let word = |at: usize| {
+            unread.get(at..at + 2).and_then(|bytes| bytes.try_into().ok()).map(u16::from_le_bytes)
+        };
         let correlation = unread.get(8..16).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
         let header = FrameHeader {
             body_len: 0,

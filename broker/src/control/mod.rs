@@ -31,10 +31,18 @@ pub struct Asker {
 }
 
 pub enum ControlMessage {
-    CreateTopic { asker: Asker, request: CreateTopicRequest },
-    DeleteTopic { asker: Asker, request: DeleteTopicRequest },
+    CreateTopic {
+        asker: Asker,
+        request: CreateTopicRequest,
+    },
+    DeleteTopic {
+        asker: Asker,
+        request: DeleteTopicRequest,
+    },
     /// A shard has done what a view asked of it.
-    Applied { version: u64 },
+    Applied {
+        version: u64,
+    },
     Stop,
 }
 
@@ -97,7 +105,10 @@ fn report_strays(directory: &DataDirectory, catalog: &Catalog) {
     match directory.topic_dirs() {
         Ok(dirs) => {
             for dir in dirs.into_iter().filter(|dir| !known.contains(dir)) {
-                tracing::warn!(dir, "a directory below topics/ belongs to no topic of the catalog; it is left alone");
+                tracing::warn!(
+                    dir,
+                    "a directory below topics/ belongs to no topic of the catalog; it is left alone"
+                );
             }
         }
         Err(error) => tracing::warn!(%error, "cannot list topics/"),
@@ -113,16 +124,7 @@ impl Control {
         identity: Identity,
         shards: Vec<Sender<ShardMessage>>,
     ) -> Control {
-        Control {
-            log,
-            catalog,
-            directory,
-            defaults,
-            identity,
-            version: 0,
-            shards,
-            waiting: BTreeMap::new(),
-        }
+        Control { log, catalog, directory, defaults, identity, version: 0, shards, waiting: BTreeMap::new() }
     }
 
     pub fn view(&self) -> Arc<ClusterView> {
@@ -170,7 +172,8 @@ impl Control {
         let name = TopicName::new(&request.name).map_err(|why| (ErrorCode::InvalidTopic, why.to_string()))?;
         let configs: BTreeMap<String, String> = request.configs.into_iter().collect();
         let given = configs.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        TopicConfig::resolve(&self.defaults, given).map_err(|why| (ErrorCode::InvalidConfig, why.to_string()))?;
+        TopicConfig::resolve(&self.defaults, given)
+            .map_err(|why| (ErrorCode::InvalidConfig, why.to_string()))?;
         let id = TopicId::from_bytes(uuid::Uuid::new_v4().into_bytes());
         let or_default = |value: u32, default: u32| if value == 0 { default } else { value };
         let partitions = or_default(request.partitions, self.defaults.partitions);

@@ -114,7 +114,8 @@ mod tests {
                 partitions: 12,
                 configs: BTreeMap::new(),
             };
-            let defaults = TopicDefaults { partitions: 1, segment_bytes: 1 << 30, max_message_bytes: 1 << 20 };
+            let defaults =
+                TopicDefaults { partitions: 1, segment_bytes: 1 << 30, max_message_bytes: 1 << 20 };
             let topic = TopicView { record, config: TopicConfig::resolve(&defaults, []).unwrap() };
             let mut per_shard = [0; 3];
             for partition in 0..12 {

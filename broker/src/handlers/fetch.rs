@@ -31,7 +31,9 @@ pub fn handle(
     let parts = split(shard, &entries);
     let owners: SmallVec<[(ShardId, Vec<FetchEntry>); 1]> = parts
         .iter()
-        .map(|part| (part.shard, part.entries.iter().filter_map(|index| entries.get(*index)).copied().collect()))
+        .map(|part| {
+            (part.shard, part.entries.iter().filter_map(|index| entries.get(*index)).copied().collect())
+        })
         .collect();
     let waiting = Waiting::Fetch { results: vec![None; entries.len()], parts };
     let count_of_parts = owners.len() as u32;

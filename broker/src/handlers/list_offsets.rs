@@ -2,7 +2,9 @@
 
 use std::rc::Rc;
 
-use protocol::api::{ListOffsetsEntry, ListOffsetsReply, ListOffsetsRequest, ListOffsetsResult, Message, OffsetSpec};
+use protocol::api::{
+    ListOffsetsEntry, ListOffsetsReply, ListOffsetsRequest, ListOffsetsResult, Message, OffsetSpec,
+};
 use protocol::frame::FrameHeader;
 use protocol::model::{ErrorCode, Timestamp};
 

@@ -36,7 +36,9 @@ fn describe(view: &ClusterView, request: &MetadataRequest) -> MetadataReply {
         shards: identity.shards,
     };
     let topics = match &request.topics {
-        TopicSelection::All => view.topics().map(|topic| describe_topic(view, topic, request.with_configs)).collect(),
+        TopicSelection::All => {
+            view.topics().map(|topic| describe_topic(view, topic, request.with_configs)).collect()
+        }
         TopicSelection::Named(names) => {
             names.iter().map(|name| describe_named(view, name, request.with_configs)).collect()
         }

@@ -64,7 +64,9 @@ fn check_memlock(limit: Option<u64>, privileged: bool, shards: u64) -> Result<()
 /// What a failed io_uring_setup means, given the sysctl's value and whether filters are in force.
 fn explain(error: &io::Error, sysctl: &str, filters: bool) -> EnvironmentError {
     match error.raw_os_error() {
-        Some(libc::EPERM) if matches!(sysctl, "1" | "2") => EnvironmentError::Sysctl { value: sysctl.to_owned() },
+        Some(libc::EPERM) if matches!(sysctl, "1" | "2") => {
+            EnvironmentError::Sysctl { value: sysctl.to_owned() }
+        }
         Some(libc::EPERM) => EnvironmentError::Seccomp,
         Some(libc::ENOSYS) => EnvironmentError::NoIoUring { filters },
         _ => EnvironmentError::Other(error.to_string()),

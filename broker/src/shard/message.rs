@@ -13,8 +13,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use protocol::api::{
-    CreateTopicReply, DeleteTopicReply, FetchEntry, FetchParams, FetchResult, ListOffsetsEntry, ListOffsetsResult,
-    ProduceResult, ShardStats,
+    CreateTopicReply, DeleteTopicReply, FetchEntry, FetchParams, FetchResult, ListOffsetsEntry,
+    ListOffsetsResult, ProduceResult, ShardStats,
 };
 use protocol::model::{PartitionIndex, ShardId, TopicId};
 
@@ -34,20 +34,58 @@ pub struct Origin {
 
 pub enum ShardMessage {
     /// A connection that asked for this shard, and what it has sent so far.
-    Adopt { socket: OwnedFd, received: Vec<u8> },
+    Adopt {
+        socket: OwnedFd,
+        received: Vec<u8>,
+    },
     /// `origin` is `None` with acks 0.
-    Produce { origin: Option<Origin>, topic: TopicId, partition: PartitionIndex, records: Bytes },
-    ProduceDone { origin: Origin, result: ProduceResult },
-    Fetch { origin: Origin, entries: Vec<FetchEntry>, params: FetchParams, deadline: Instant },
+    Produce {
+        origin: Option<Origin>,
+        topic: TopicId,
+        partition: PartitionIndex,
+        records: Bytes,
+    },
+    ProduceDone {
+        origin: Origin,
+        result: ProduceResult,
+    },
+    Fetch {
+        origin: Origin,
+        entries: Vec<FetchEntry>,
+        params: FetchParams,
+        deadline: Instant,
+    },
     /// Another part of the fetch has records: answer with what is there.
-    FetchFinish { origin: Origin },
-    FetchDone { origin: Origin, results: Vec<(FetchResult, Bytes)> },
-    ListOffsets { origin: Origin, entry: ListOffsetsEntry },
-    ListOffsetsDone { origin: Origin, result: ListOffsetsResult },
-    Stats { origin: Origin },
-    StatsDone { origin: Origin, stats: ShardStats },
-    TopicCreated { request: RequestKey, reply: CreateTopicReply },
-    TopicDeleted { request: RequestKey, reply: DeleteTopicReply },
+    FetchFinish {
+        origin: Origin,
+    },
+    FetchDone {
+        origin: Origin,
+        results: Vec<(FetchResult, Bytes)>,
+    },
+    ListOffsets {
+        origin: Origin,
+        entry: ListOffsetsEntry,
+    },
+    ListOffsetsDone {
+        origin: Origin,
+        result: ListOffsetsResult,
+    },
+    Stats {
+        origin: Origin,
+    },
+    StatsDone {
+        origin: Origin,
+        stats: ShardStats,
+    },
+    TopicCreated {
+        request: RequestKey,
+        reply: CreateTopicReply,
+    },
+    TopicDeleted {
+        request: RequestKey,
+        reply: DeleteTopicReply,
+    },
     /// The topics have changed: open and remove partitions, then tell the control thread.
     View(Arc<ClusterView>),
     /// Begin to accept connections.

@@ -108,7 +108,8 @@ fn reply_fetch(connection: &Connection, api: Api, correlation: CorrelationId, re
     let mut heads = Vec::with_capacity(results.len());
     let mut payload = Vec::new();
     for fetched in results {
-        let (head, pieces) = fetched.unwrap_or_else(|| (FetchResult::refused(ErrorCode::RequestTimedOut), Vec::new()));
+        let (head, pieces) =
+            fetched.unwrap_or_else(|| (FetchResult::refused(ErrorCode::RequestTimedOut), Vec::new()));
         heads.push(head);
         payload.extend(pieces);
     }

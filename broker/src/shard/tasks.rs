@@ -23,8 +23,8 @@ use storage::store::{Events, ROUNDS_IN_FLIGHT, Store, StoreOptions};
 
 use super::service::ShardService;
 use super::{
-    Credits, Fetches, HOUSEKEEPING_INTERVAL, Place, Requests, Shard, ShardMessage, add_connection, checkpointed,
-    remove_connection,
+    Credits, Fetches, HOUSEKEEPING_INTERVAL, Place, Requests, Shard, ShardMessage, add_connection,
+    checkpointed, remove_connection,
 };
 use crate::config::Config;
 use crate::connection::{Connection, serve};
@@ -112,9 +112,9 @@ pub async fn run(start: ShardStart) {
 }
 
 async fn open(start: ShardStart) -> Result<Rc<Shard>, String> {
-    let disk = ShardDisk::open(&start.data_dir).await.map_err(|error| format!("the data directory: {error}"))?;
-    let options =
-        StoreOptions::new(start.config.cache_bytes, start.id.get(), Instant::now);
+    let disk =
+        ShardDisk::open(&start.data_dir).await.map_err(|error| format!("the data directory: {error}"))?;
+    let options = StoreOptions::new(start.config.cache_bytes, start.id.get(), Instant::now);
     let shard = Rc::new(Shard {
         id: start.id,
         store: Store::new(disk, options),
@@ -159,8 +159,10 @@ fn own_partitions(shard: &Shard, view: &ClusterView) -> Vec<(LogId, Arc<TopicVie
 
 async fn open_partitions(shard: &Rc<Shard>, wanted: Vec<(LogId, Arc<TopicView>)>) -> std::io::Result<()> {
     for group in wanted.chunks(RECOVERIES_AT_ONCE) {
-        let openings: Vec<_> =
-            group.iter().map(|(id, topic)| runtime::start(open_partition(shard.clone(), *id, topic.clone()))).collect();
+        let openings: Vec<_> = group
+            .iter()
+            .map(|(id, topic)| runtime::start(open_partition(shard.clone(), *id, topic.clone())))
+            .collect();
         for opening in openings {
             opening.await?;
         }
@@ -256,7 +258,8 @@ fn handle(shard: &Rc<Shard>, message: ShardMessage) {
         }
         ShardMessage::FetchFinish { origin } => shard.finish_fetch_early(origin),
         ShardMessage::FetchDone { origin, results } => {
-            let results = results.into_iter().map(|(result, bytes)| (result, handlers::piece_of(bytes))).collect();
+            let results =
+                results.into_iter().map(|(result, bytes)| (result, handlers::piece_of(bytes))).collect();
             shard.take_fetched(origin, results);
         }
         ShardMessage::ListOffsets { origin, entry } => handlers::list_offset(shard, origin, entry),
@@ -337,7 +340,9 @@ fn check_free_space(shard: &Shard) {
             let full = free < shard.config.free_bytes_min;
             if full != shard.disk_full.replace(full) {
                 match full {
-                    true => tracing::error!(free, "disk nearly full: produce is refused, fetch and delete work"),
+                    true => {
+                        tracing::error!(free, "disk nearly full: produce is refused, fetch and delete work")
+                    }
                     false => tracing::info!(free, "there is room on the disk again: produce is taken"),
                 }
             }
@@ -362,8 +367,12 @@ async fn reopen_after_full_disk(shard: &Rc<Shard>) {
         let mut options = RecoveryOptions::new(config, LeaderEpoch::FIRST);
         options.checkpoint = Some(point);
         match recover_partition(shard, id, topic, options).await {
-            Ok(()) => tracing::info!(log = %id, "a partition that a full disk had stopped takes records again"),
-            Err(error) => tracing::error!(log = %id, %error, "cannot reopen a partition after the disk was full"),
+            Ok(()) => {
+                tracing::info!(log = %id, "a partition that a full disk had stopped takes records again")
+            }
+            Err(error) => {
+                tracing::error!(log = %id, %error, "cannot reopen a partition after the disk was full")
+            }
         }
     }
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::api::{
     Acks, Api, CreateTopicReply, CreateTopicRequest, ErrorResponse, FetchEntry, FetchParams, FetchReply,
-    FetchRequest, HelloReply, HelloRequest, Message, ProduceReply, ProduceRequest, StatsReply, StatsRequest, VERSION,
-    Writer,
+    FetchRequest, HelloReply, HelloRequest, Message, ProduceReply, ProduceRequest, StatsReply, StatsRequest,
+    VERSION, Writer,
 };
 use protocol::batch::{BatchBuilder, Codec};
 use protocol::frame::{FRAME_HEADER_LEN, FrameHeader, FrameKind, append_frame};
@@ -69,7 +69,9 @@ impl Raw {
         let correlation = CorrelationId::new(self.next);
         self.next += 1;
         let mut frame = Vec::new();
-        append_frame(&mut frame, api, version, FrameKind::Request, correlation, |out| out.extend_from_slice(body));
+        append_frame(&mut frame, api, version, FrameKind::Request, correlation, |out| {
+            out.extend_from_slice(body)
+        });
         self.send(&frame);
         correlation
     }
@@ -102,7 +104,12 @@ impl Raw {
         answer
     }
 
-    pub fn create_topic(&mut self, name: &str, partitions: u32, configs: &[(&str, &str)]) -> CreateTopicReply {
+    pub fn create_topic(
+        &mut self,
+        name: &str,
+        partitions: u32,
+        configs: &[(&str, &str)],
+    ) -> CreateTopicReply {
         let configs = configs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let name = name.to_owned();
         let request = CreateTopicRequest {
@@ -120,7 +127,8 @@ impl Raw {
 
     pub fn send_produce(&mut self, acks: Acks, sets: &[(TopicId, u32, &[u8])]) {
         let mut body = Vec::new();
-        let heads = sets.iter().map(|(topic, partition, set)| (*topic, PartitionIndex::new(*partition), set.len()));
+        let heads =
+            sets.iter().map(|(topic, partition, set)| (*topic, PartitionIndex::new(*partition), set.len()));
         ProduceRequest::write_head(&mut Writer::new(&mut body), acks, 10_000, heads);
         sets.iter().for_each(|(_, _, set)| body.extend_from_slice(set));
         self.request(Api::Produce, VERSION, &body);

@@ -71,7 +71,10 @@ impl<'a> FetchRequest<'a> {
         };
         let isolation = r.u8("isolation")?;
         if isolation != 0 {
-            return Err(DecodeError::Invalid { field: "isolation", why: "only read uncommitted (0) is defined" });
+            return Err(DecodeError::Invalid {
+                field: "isolation",
+                why: "only read uncommitted (0) is defined",
+            });
         }
         r.take("reserved", 3)?;
         let count = r.u32("partitions")? as usize;
@@ -82,7 +85,10 @@ impl<'a> FetchRequest<'a> {
             .map_err(|_| DecodeError::Truncated { field: "partitions" })?;
         Reader::new(rest).finish()?;
         if entries.iter().any(|entry| entry.fetch_offset.get() > Offset::MAX.get()) {
-            return Err(DecodeError::Invalid { field: "fetch_offset", why: "it is above the largest offset" });
+            return Err(DecodeError::Invalid {
+                field: "fetch_offset",
+                why: "it is above the largest offset",
+            });
         }
         Ok(FetchRequest { params, entries })
     }

@@ -96,10 +96,12 @@ impl Message for ListOffsetsRequest {
                 topic: TopicId::from_bytes(r.uuid("topic")?),
                 partition: PartitionIndex::new(r.u32("partition")?),
                 leader_epoch: Some(r.i32("leader_epoch")?).filter(|epoch| *epoch >= 0).map(LeaderEpoch::new),
-                spec: OffsetSpec::from_wire(r.u64("timestamp")?.cast_signed()).ok_or(DecodeError::Invalid {
-                    field: "timestamp",
-                    why: "below 0 only -1 (latest) and -2 (earliest) are defined",
-                })?,
+                spec: OffsetSpec::from_wire(r.u64("timestamp")?.cast_signed()).ok_or(
+                    DecodeError::Invalid {
+                        field: "timestamp",
+                        why: "below 0 only -1 (latest) and -2 (earliest) are defined",
+                    },
+                )?,
             })
         })?;
         r.finish()?;

@@ -98,7 +98,8 @@ impl Message for MetadataRequest {
             r.string("name", LONG_STRING_BYTES_MAX).map(str::to_owned)
         })?;
         r.finish()?;
-        let topics = if flags & FLAG_ALL_TOPICS != 0 { TopicSelection::All } else { TopicSelection::Named(named) };
+        let topics =
+            if flags & FLAG_ALL_TOPICS != 0 { TopicSelection::All } else { TopicSelection::Named(named) };
         Ok(MetadataRequest { topics, with_configs: flags & FLAG_CONFIGS != 0 })
     }
 }

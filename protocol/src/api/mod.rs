@@ -19,7 +19,8 @@ pub use hello::{HelloReply, HelloRequest};
 
 pub mod metadata;
 pub use metadata::{
-    BrokerMetadata, ConfigEntry, MetadataReply, MetadataRequest, PartitionMetadata, TopicMetadata, TopicSelection,
+    BrokerMetadata, ConfigEntry, MetadataReply, MetadataRequest, PartitionMetadata, TopicMetadata,
+    TopicSelection,
 };
 
 pub mod create_topic;
@@ -35,7 +36,9 @@ pub mod fetch;
 pub use fetch::{FetchEntry, FetchParams, FetchReply, FetchRequest, FetchResult, FetchedPartition};
 
 pub mod list_offsets;
-pub use list_offsets::{ListOffsetsEntry, ListOffsetsReply, ListOffsetsRequest, ListOffsetsResult, OffsetSpec};
+pub use list_offsets::{
+    ListOffsetsEntry, ListOffsetsReply, ListOffsetsRequest, ListOffsetsResult, OffsetSpec,
+};
 
 pub mod stats;
 pub use stats::{ShardStats, StatsReply, StatsRequest};

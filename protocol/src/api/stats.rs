@@ -25,7 +25,12 @@ pub struct ShardStats {
 impl StatsReply {
     /// One counter summed over the shards; 0 if no shard has it.
     pub fn total(&self, name: &str) -> u64 {
-        self.shards.iter().flat_map(|shard| &shard.counters).filter(|(n, _)| n == name).map(|(_, value)| value).sum()
+        self.shards
+            .iter()
+            .flat_map(|shard| &shard.counters)
+            .filter(|(n, _)| n == name)
+            .map(|(_, value)| value)
+            .sum()
     }
 }
 

@@ -180,7 +180,8 @@ mod tests {
 
     #[test]
     fn anything_else_is_not_a_topic_id() {
-        for text in ["", "..", "00112233-4455-6677-8899-aabbccddeef", "00112233-4455-6677-8899-aabbccddee-f"] {
+        for text in ["", "..", "00112233-4455-6677-8899-aabbccddeef", "00112233-4455-6677-8899-aabbccddee-f"]
+        {
             assert_eq!(text.parse::<TopicId>(), Err(InvalidUuid), "{text:?}");
         }
         assert_eq!("00112233x4455-6677-8899-aabbccddeeff".parse::<TopicId>(), Err(InvalidUuid));

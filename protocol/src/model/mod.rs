@@ -12,8 +12,8 @@ pub use offset::{Offset, OffsetRange, RecordCount};
 
 pub mod ids;
 pub use ids::{
-    ClusterId, CorrelationId, LeaderEpoch, NodeId, PartitionIndex, ProducerEpoch, ProducerId, Sequence, ShardId,
-    TopicId,
+    ClusterId, CorrelationId, LeaderEpoch, NodeId, PartitionIndex, ProducerEpoch, ProducerId, Sequence,
+    ShardId, TopicId,
 };
 
 pub mod time;

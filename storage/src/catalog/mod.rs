@@ -115,7 +115,13 @@ impl Catalog {
         if replication_factor != 1 {
             return Err(TopicRefusal::ReplicationFactor { factor: replication_factor });
         }
-        Ok(MetadataRecord::TopicCreated(TopicRecord { name, id, number: self.next_number, partitions, configs }))
+        Ok(MetadataRecord::TopicCreated(TopicRecord {
+            name,
+            id,
+            number: self.next_number,
+            partitions,
+            configs,
+        }))
     }
 
     pub fn plan_delete(&self, name: &TopicName) -> Result<MetadataRecord, TopicRefusal> {
@@ -168,7 +174,10 @@ mod tests {
         let name = TopicName::new("orders").unwrap();
         let deleted = catalog.plan_delete(&name).unwrap();
         catalog.apply(&deleted);
-        assert_eq!(catalog.deleting().map(|topic| topic.id).collect::<Vec<_>>(), [TopicId::from_bytes([1; 16])]);
+        assert_eq!(
+            catalog.deleting().map(|topic| topic.id).collect::<Vec<_>>(),
+            [TopicId::from_bytes([1; 16])]
+        );
         let second = catalog.plan_create(new_topic("orders", 2)).unwrap();
         assert!(matches!(&second, MetadataRecord::TopicCreated(topic) if topic.number == 1));
         catalog.apply(&MetadataRecord::TopicRemoved { id: TopicId::from_bytes([1; 16]) });

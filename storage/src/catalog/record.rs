@@ -69,12 +69,18 @@ impl MetadataRecord {
         let stored: Stored = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         let topic_id = |id: String| id.parse::<TopicId>().map_err(|error| format!("{id:?}: {error}"));
         Ok(match stored {
-            Stored::ClusterCreated { id } => MetadataRecord::ClusterCreated {
-                id: id.parse().map_err(|error| format!("{id:?}: {error}"))?,
-            },
+            Stored::ClusterCreated { id } => {
+                MetadataRecord::ClusterCreated { id: id.parse().map_err(|error| format!("{id:?}: {error}"))? }
+            }
             Stored::TopicCreated { name, id, number, partitions, configs } => {
                 let name = TopicName::new(&name).map_err(|error| format!("{name:?}: {error}"))?;
-                MetadataRecord::TopicCreated(TopicRecord { name, id: topic_id(id)?, number, partitions, configs })
+                MetadataRecord::TopicCreated(TopicRecord {
+                    name,
+                    id: topic_id(id)?,
+                    number,
+                    partitions,
+                    configs,
+                })
             }
             Stored::TopicDeleted { id } => MetadataRecord::TopicDeleted { id: topic_id(id)? },
             Stored::TopicRemoved { id } => MetadataRecord::TopicRemoved { id: topic_id(id)? },

@@ -19,7 +19,8 @@ pub struct RedbLog {
 impl RedbLog {
     /// Opens the log in the catalog's directory, or makes it.
     pub fn open(dir: &Path) -> Result<RedbLog, CatalogError> {
-        let database = Database::create(dir.join(FILE)).map_err(|error| CatalogError::Open(error.to_string()))?;
+        let database =
+            Database::create(dir.join(FILE)).map_err(|error| CatalogError::Open(error.to_string()))?;
         let next = make_table(&database).map_err(|error| CatalogError::Open(error.to_string()))?;
         // redb syncs its file, not the file's name.
         let synced = std::fs::File::open(dir).and_then(|dir| dir.sync_all());
@@ -40,7 +41,12 @@ impl MetadataLog for RedbLog {
     fn replay(&self) -> Result<Vec<MetadataRecord>, CatalogError> {
         let read = || -> Result<Vec<(u64, Vec<u8>)>, redb::Error> {
             let table = self.database.begin_read()?.open_table(RECORDS)?;
-            table.iter()?.map(|entry| entry.map(|(number, bytes)| (number.value(), bytes.value().to_vec())).map_err(Into::into)).collect()
+            table
+                .iter()?
+                .map(|entry| {
+                    entry.map(|(number, bytes)| (number.value(), bytes.value().to_vec())).map_err(Into::into)
+                })
+                .collect()
         };
         let stored = read().map_err(|error| CatalogError::Open(error.to_string()))?;
         let parse = |(number, bytes): (u64, Vec<u8>)| {

@@ -105,10 +105,13 @@ pub trait DiskFile: 'static {
     /// Sets the length; durable after the next fdatasync.
     async fn truncate(&self, len: u64) -> io::Result<()>;
 
-    async fn len(&self) -> io::Result<u64>;
+    async fn size(&self) -> io::Result<u64>;
 }
 
 /// Whether an error says that the device, the quota or the file-size limit is used up.
 pub fn is_disk_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
 }

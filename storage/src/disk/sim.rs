@@ -34,7 +34,7 @@ impl SimRng {
         SimRng(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -44,11 +44,11 @@ impl SimRng {
 
     /// A number below `end`, which is not 0.
     pub fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
+        (self.draw() % end as u64) as usize
     }
 
     pub fn coin(&mut self) -> bool {
-        self.next() & 1 == 1
+        self.draw() & 1 == 1
     }
 }
 
@@ -74,9 +74,19 @@ pub enum Operation {
 
 /// An operation that was submitted and has not completed.
 enum Pending {
-    Write { inode: u64, at: u64, bytes: Vec<u8> },
-    Fdatasync { inode: u64, covers: Covered },
-    SyncDir { dir: String, names: Names },
+    Write {
+        inode: u64,
+        at: u64,
+        bytes: Vec<u8>,
+    },
+    Fdatasync {
+        inode: u64,
+        covers: Covered,
+    },
+    SyncDir {
+        dir: String,
+        names: Names,
+    },
     /// Takes time and changes nothing more: a read, or an operation that has failed.
     Wait,
 }
@@ -164,7 +174,7 @@ impl SimDisk {
         });
         let mut rng = SimRng::new(seed);
         let world = state.world.after_power_cut(in_flight, &mut rng);
-        SimDisk::with_world(world, rng.next(), state.scope)
+        SimDisk::with_world(world, rng.draw(), state.scope)
     }
 
     /// What a killed process leaves: every completed write, and of those in flight any subset.
@@ -179,7 +189,7 @@ impl SimDisk {
                 world.write(*inode, *at, bytes);
             }
         }
-        SimDisk::with_world(world, rng.next(), state.scope)
+        SimDisk::with_world(world, rng.draw(), state.scope)
     }
 
     /// Changes bytes behind everybody's back: damage for tests of corruption.
@@ -206,7 +216,11 @@ impl SimDisk {
     }
 
     /// Submits an operation and waits for its completion.
-    async fn run(&self, operation: Operation, pending: impl FnOnce(&World) -> io::Result<Pending>) -> io::Result<()> {
+    async fn run(
+        &self,
+        operation: Operation,
+        pending: impl FnOnce(&World) -> io::Result<Pending>,
+    ) -> io::Result<()> {
         let error = self.admit(operation);
         let id = {
             let mut state = self.0.borrow_mut();
@@ -328,7 +342,11 @@ pub struct SimFile {
 }
 
 fn check_aligned(at: u64, len: usize) -> io::Result<()> {
-    if at.is_multiple_of(BLOCK as u64) && len.is_multiple_of(BLOCK) { Ok(()) } else { Err(io::ErrorKind::InvalidInput.into()) }
+    if at.is_multiple_of(BLOCK as u64) && len.is_multiple_of(BLOCK) {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::InvalidInput.into())
+    }
 }
 
 impl DiskFile for SimFile {
@@ -366,7 +384,7 @@ impl DiskFile for SimFile {
         Ok(())
     }
 
-    async fn len(&self) -> io::Result<u64> {
+    async fn size(&self) -> io::Result<u64> {
         Ok(self.disk.0.borrow().world.inode(self.inode).live_len())
     }
 }

@@ -35,7 +35,10 @@ impl UringDisk {
         let anchor = OpenOptions::new().read(true).dma_open(root.join(ANCHOR_FILE)).await.map_err(plain)?;
         let read = anchor.read_at_aligned(0, BLOCK).await.map_err(plain)?;
         if read.len() != BLOCK {
-            return Err(io::Error::other(format!("{ANCHOR_FILE} has {} bytes instead of {BLOCK}", read.len())));
+            return Err(io::Error::other(format!(
+                "{ANCHOR_FILE} has {} bytes instead of {BLOCK}",
+                read.len()
+            )));
         }
         anchor.close().await.map_err(plain)?;
         let scope = match sys::fs_info(root)?.magic {
@@ -106,7 +109,9 @@ impl Disk for UringDisk {
     async fn list(&self, dir: &str) -> io::Result<Vec<String>> {
         let dir = self.path(dir);
         blocking(move || {
-            std::fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+            std::fs::read_dir(dir)?
+                .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+                .collect()
         })
         .await
     }
@@ -167,7 +172,10 @@ impl DiskFile for UringFile {
         let written = self.0.write_rc_at(buf, at).await.map_err(plain)?;
         if written != len {
             // The kernel cuts a direct write short where space ends; the rest would fail.
-            return Err(io::Error::new(io::ErrorKind::StorageFull, format!("wrote {written} of {len} bytes")));
+            return Err(io::Error::new(
+                io::ErrorKind::StorageFull,
+                format!("wrote {written} of {len} bytes"),
+            ));
         }
         Ok(())
     }
@@ -184,7 +192,7 @@ impl DiskFile for UringFile {
         self.0.truncate(len).await.map_err(plain)
     }
 
-    async fn len(&self) -> io::Result<u64> {
+    async fn size(&self) -> io::Result<u64> {
         self.0.file_size().await.map_err(plain)
     }
 }

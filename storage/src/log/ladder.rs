@@ -40,13 +40,17 @@ impl Ladder {
             Rung::Written(offset) => self.written = offset,
             Rung::Durable(offset) => self.durable = offset,
         }
-        let upwards = before.durable <= self.durable && before.written <= self.written && before.next <= self.next;
+        let upwards =
+            before.durable <= self.durable && before.written <= self.written && before.next <= self.next;
         assert!(upwards, "BUG: ladder moved down: {before:?} by {to:?}");
         self.check();
     }
 
     fn check(&self) {
-        assert!(self.durable <= self.written && self.written <= self.next, "BUG: ladder out of order: {self:?}");
+        assert!(
+            self.durable <= self.written && self.written <= self.next,
+            "BUG: ladder out of order: {self:?}"
+        );
     }
 
     pub fn durable(&self) -> Offset {

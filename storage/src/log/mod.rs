@@ -70,7 +70,9 @@ pub enum LogState {
     /// A write or an fdatasync failed: what is above `durable` may or may not be on disk.
     Fenced(Fence),
     /// Recovery found corruption: everything below `at` is intact and served, nothing else is.
-    Corrupt { at: Offset },
+    Corrupt {
+        at: Offset,
+    },
 }
 
 /// Why a log was fenced.
@@ -214,7 +216,11 @@ impl<B: Buf> Log<B> {
 
     /// Takes one batch, which the caller has checked ([`Batch::check_for_append`]). It gets the next
     /// offsets; nothing is durable yet. Returns the offset of its first record.
-    pub fn accept(&mut self, batch: &Batch<'_>, buffers: &impl Buffers<Buf = B>) -> Result<Offset, AppendError> {
+    pub fn accept(
+        &mut self,
+        batch: &Batch<'_>,
+        buffers: &impl Buffers<Buf = B>,
+    ) -> Result<Offset, AppendError> {
         self.check_open()?;
         let base = self.ladder.next();
         let next = base.checked_add(batch.record_count()).ok_or(AppendError::OffsetsExhausted)?;
@@ -256,7 +262,11 @@ impl<B: Buf> Log<B> {
         self.seal_open(buffers);
         let active = self.active();
         let file_pos = align_down(active.len());
-        assert_eq!(active.len() - file_pos, self.carry.len() as u64, "BUG: carry is not the tail of the segment");
+        assert_eq!(
+            active.len() - file_pos,
+            self.carry.len() as u64,
+            "BUG: carry is not the tail of the segment"
+        );
         let (segment, base, size) = (active.base(), self.ladder.next(), self.next_chunk_size);
         self.open = Some(OpenChunk::new(segment, file_pos, &self.carry, base, size, batch_len, buffers));
     }
@@ -282,8 +292,10 @@ impl<B: Buf> Log<B> {
             return None;
         }
         self.seal_open(buffers);
-        let mut plan = WritePlan { create: Vec::new(), writes: Vec::new(), upto: self.ladder.written(), bytes: 0 };
-        while plan.bytes < ROUND_BYTES_MAX && self.queue.front().is_some_and(|chunk| !self.is_being_prepared(chunk))
+        let mut plan =
+            WritePlan { create: Vec::new(), writes: Vec::new(), upto: self.ladder.written(), bytes: 0 };
+        while plan.bytes < ROUND_BYTES_MAX
+            && self.queue.front().is_some_and(|chunk| !self.is_being_prepared(chunk))
         {
             let chunk = self.queue.pop_front().expect("BUG: seen above");
             self.add_to_plan(&mut plan, &chunk);
@@ -366,7 +378,8 @@ impl<B: Buf> Log<B> {
     }
 
     fn next_preparation(&self, now: Instant) -> Option<PreparePlan> {
-        let idle = self.prepare.in_progress.is_none() && self.prepare.ahead.is_none() && !self.prepare.given_up;
+        let idle =
+            self.prepare.in_progress.is_none() && self.prepare.ahead.is_none() && !self.prepare.given_up;
         let active = self.active();
         if !self.config.prepare || self.state != LogState::Open || !idle || !active.is_created() {
             return None;
@@ -410,16 +423,15 @@ impl<B: Buf> Log<B> {
         let being_prepared = self.prepare.in_progress.is_some_and(|zeroes| zeroes.segment == unfinished);
         let segment = self.segments.iter().find(|segment| segment.base() == unfinished)?;
         let ready = segment.is_sealed() && segment.durable_len() == segment.len() && !being_prepared;
-        ready.then(|| FinishPlan {
-            segment: unfinished,
-            len: segment.len(),
-            index: segment.index_bytes(),
-        })
+        ready.then(|| FinishPlan { segment: unfinished, len: segment.len(), index: segment.index_bytes() })
     }
 
     /// Segments that were sealed since `from`, oldest first.
     pub fn sealed_since(&self, from: Offset) -> impl Iterator<Item = Offset> {
-        self.segments.iter().filter(move |segment| segment.is_sealed() && from <= segment.base()).map(Segment::base)
+        self.segments
+            .iter()
+            .filter(move |segment| segment.is_sealed() && from <= segment.base())
+            .map(Segment::base)
     }
 
     /// Where a checkpoint may say that the log is durable.
@@ -427,7 +439,8 @@ impl<B: Buf> Log<B> {
         // An empty segment begins where the durable records end, unless it lies beyond them.
         let durable = self.ladder.durable();
         let reached = self.segments.iter().rev().find(|segment| 0 < segment.durable_len());
-        let segment = reached.or_else(|| self.segments.iter().rev().find(|segment| segment.base() <= durable));
+        let segment =
+            reached.or_else(|| self.segments.iter().rev().find(|segment| segment.base() <= durable));
         let segment = segment.expect("BUG: the first segment begins at or below every durable offset");
         DurablePoint {
             segment: segment.base(),
@@ -447,7 +460,12 @@ impl<B: Buf> Log<B> {
 
     fn check(&self) {
         let active = self.active();
-        assert!(self.start <= self.ladder.durable(), "BUG: log starts at {} above {:?}", self.start, self.ladder);
+        assert!(
+            self.start <= self.ladder.durable(),
+            "BUG: log starts at {} above {:?}",
+            self.start,
+            self.ladder
+        );
         assert!(active.base() <= self.ladder.next() && !active.is_sealed(), "BUG: active segment {active:?}");
     }
 }

@@ -140,7 +140,8 @@ impl<B: Buf> Log<B> {
     /// Where to look for the first record at or after `time`, oldest first; `None` if every record is
     /// older. A record of a batch counts as old as the newest of its batch until it is looked at.
     pub fn plan_time_search(&self, time: Timestamp) -> Option<ColdRead> {
-        let segment = self.segments.iter().find(|segment| time <= segment.max_timestamp() && !segment.is_empty())?;
+        let segment =
+            self.segments.iter().find(|segment| time <= segment.max_timestamp() && !segment.is_empty())?;
         let at = segment.index().floor_time(time).map_or(0, |entry| entry.position);
         (at < segment.durable_len()).then_some(ColdRead {
             segment: segment.base(),

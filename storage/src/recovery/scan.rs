@@ -64,7 +64,8 @@ pub async fn scan<F: DiskFile>(file: &F, base: Offset, file_len: u64) -> io::Res
     let mut extent = Extent { len: 0, next: base, max_timestamp: Timestamp::MIN };
     loop {
         let mut used = 0;
-        while let Some(batch) = window.bytes.get(used..).and_then(|rest| valid_batch(rest, Some(extent.next))) {
+        while let Some(batch) = window.bytes.get(used..).and_then(|rest| valid_batch(rest, Some(extent.next)))
+        {
             index.note(base, batch.base_offset(), extent.len, extent.max_timestamp);
             extent.max_timestamp = extent.max_timestamp.max(batch.max_timestamp());
             extent.next = batch.next_offset();

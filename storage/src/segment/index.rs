@@ -113,7 +113,8 @@ impl SparseIndex {
         // An extent has the form of an entry: two offsets or positions and a time.
         let (len, next, max_timestamp) = parse_triple(extent)?;
         let extent = Extent { len, next: Offset::from_wire(next.cast_signed())?, max_timestamp };
-        let entries: Vec<IndexEntry> = entries.chunks_exact(ENTRY_LEN).map(parse_entry).collect::<Option<_>>()?;
+        let entries: Vec<IndexEntry> =
+            entries.chunks_exact(ENTRY_LEN).map(parse_entry).collect::<Option<_>>()?;
         let ascending = entries.is_sorted_by(|a, b| a.offset < b.offset && a.position < b.position);
         let fits = entries.first().is_none_or(|first| first.offset == base && first.position == 0)
             && entries.last().is_none_or(|last| last.position < extent.len && last.offset < extent.next)
@@ -163,7 +164,8 @@ mod tests {
 
     #[test]
     fn reads_what_it_wrote_and_nothing_else() {
-        let extent = Extent { len: 1 << 20, next: Offset::new(150), max_timestamp: Timestamp::from_millis(100) };
+        let extent =
+            Extent { len: 1 << 20, next: Offset::new(150), max_timestamp: Timestamp::from_millis(100) };
         let bytes = sample().to_bytes(extent);
         let read = |bytes: &[u8]| SparseIndex::from_bytes(bytes, Offset::new(100));
         assert_eq!(read(&bytes), Some((sample(), extent)));

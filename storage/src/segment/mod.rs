@@ -48,7 +48,13 @@ impl Segment {
     }
 
     /// A segment found on disk: all of what `extent` says is durable.
-    pub fn recovered(base: Offset, extent: Extent, prepared: u64, sealed: bool, index: SparseIndex) -> Segment {
+    pub fn recovered(
+        base: Offset,
+        extent: Extent,
+        prepared: u64,
+        sealed: bool,
+        index: SparseIndex,
+    ) -> Segment {
         let Extent { len, next, max_timestamp } = extent;
         let created = true;
         Segment { base, next, len, durable_len: len, prepared, created, sealed, max_timestamp, index }
@@ -103,7 +109,10 @@ impl Segment {
     /// Takes note of a batch placed at the segment's end.
     pub fn push(&mut self, base_offset: Offset, next: Offset, batch_len: u64, max_timestamp: Timestamp) {
         assert!(!self.sealed, "BUG: append to a sealed segment");
-        assert!(self.next == base_offset && base_offset < next, "BUG: batch [{base_offset}, {next}) in {self:?}");
+        assert!(
+            self.next == base_offset && base_offset < next,
+            "BUG: batch [{base_offset}, {next}) in {self:?}"
+        );
         self.index.note(self.base, base_offset, self.len, self.max_timestamp);
         self.max_timestamp = self.max_timestamp.max(max_timestamp);
         self.len += batch_len;

@@ -40,8 +40,13 @@ mod tests {
 
     #[test]
     fn other_names_are_no_segments() {
-        for name in ["", "1.log", "00000000000000000000.index", "0000000000000000000x.log", "99999999999999999999.log"]
-        {
+        for name in [
+            "",
+            "1.log",
+            "00000000000000000000.index",
+            "0000000000000000000x.log",
+            "99999999999999999999.log",
+        ] {
             assert_eq!(parse_log_file(name), None, "{name}");
         }
     }

@@ -116,7 +116,9 @@ impl<D: Disk> Store<D> {
 
     /// Finds the first batch whose newest record is as late as `time`.
     pub async fn find_time(&self, log: &OpenLog<D>, time: Timestamp) -> Result<TimeSearch<D>, ColdError> {
-        let Some(mut read) = log.read(|log| log.plan_time_search(time)) else { return Ok(TimeSearch::NotFound) };
+        let Some(mut read) = log.read(|log| log.plan_time_search(time)) else {
+            return Ok(TimeSearch::NotFound);
+        };
         while read.at < read.end {
             let found = self.read_from(log, read, None, INDEX_INTERVAL as usize).await?;
             let mut position = 0;

@@ -19,9 +19,12 @@ use std::rc::Rc;
 use futures::future::join_all;
 
 use super::{Events, OpenLog, Store, count};
-use crate::disk::{Disk, DiskFile, FlushScope, is_disk_full};
+use crate::disk::{Buffers, Disk, DiskFile, FlushScope, is_disk_full};
 use crate::log::{Fence, PlannedWrite, Reached, WritePlan};
 use crate::segment::name;
+
+/// A log and its share of a round to be written.
+type Planned<D> = (Rc<OpenLog<D>>, WritePlan<<D as Buffers>::Buf>);
 
 /// One log's share of a round, after its writes were tried.
 struct Part<D: Disk> {
@@ -52,7 +55,7 @@ impl<D: Disk> Store<D> {
     }
 
     /// Waits for the right to write and for something to write. `None` when the store has stopped.
-    async fn begin_round(&self) -> Option<Vec<(Rc<OpenLog<D>>, WritePlan<D::Buf>)>> {
+    async fn begin_round(&self) -> Option<Vec<Planned<D>>> {
         self.work
             .until(|| {
                 if self.writing.get() {
@@ -68,7 +71,7 @@ impl<D: Disk> Store<D> {
             .await
     }
 
-    fn take_plans(&self) -> Vec<(Rc<OpenLog<D>>, WritePlan<D::Buf>)> {
+    fn take_plans(&self) -> Vec<Planned<D>> {
         let mut plans = Vec::new();
         let dirty = self.dirty.borrow().len();
         for _ in 0..dirty {
@@ -91,7 +94,7 @@ impl<D: Disk> Store<D> {
         plans
     }
 
-    async fn write(&self, plans: Vec<(Rc<OpenLog<D>>, WritePlan<D::Buf>)>) -> Vec<Part<D>> {
+    async fn write(&self, plans: Vec<Planned<D>>) -> Vec<Part<D>> {
         let single = plans.len() == 1;
         let parts = if single {
             let mut plans = plans;

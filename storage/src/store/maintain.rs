@@ -112,7 +112,8 @@ impl<D: Disk> Store<D> {
             };
             let Some(plan) = plan else { return Ok(()) };
             self.finish(log, &plan).await?;
-            let next = log.read(|log| log.segments().map(|segment| segment.base()).find(|base| plan.segment < *base));
+            let next = log
+                .read(|log| log.segments().map(|segment| segment.base()).find(|base| plan.segment < *base));
             log.unfinished.set(next.expect("BUG: an active segment follows a sealed one"));
         }
     }
@@ -128,11 +129,14 @@ impl<D: Disk> Store<D> {
     pub(super) async fn write_active_index(&self, log: &OpenLog<D>) -> io::Result<()> {
         let point = log.read(|log| log.durable_point());
         let index = log.read(|log| {
-            let active = log.segments().find(|segment| segment.base() == point.segment && segment.is_created())?;
+            let active =
+                log.segments().find(|segment| segment.base() == point.segment && segment.is_created())?;
             Some(active.index_bytes())
         });
         match index {
-            Some(index) => small_file::replace(&self.disk, &log.dir, &name::index_file(point.segment), &index).await,
+            Some(index) => {
+                small_file::replace(&self.disk, &log.dir, &name::index_file(point.segment), &index).await
+            }
             None => Ok(()),
         }
     }

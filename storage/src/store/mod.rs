@@ -314,7 +314,9 @@ impl<D: Disk> Store<D> {
     /// Waits until no round and no maintenance touches the log's files. The log must be fenced.
     async fn quiesce(&self, log: &OpenLog<D>) {
         let begun = self.rounds_begun.get();
-        self.work.until(|| (begun <= self.rounds_released.get() && !log.in_maintenance.get()).then_some(())).await;
+        self.work
+            .until(|| (begun <= self.rounds_released.get() && !log.in_maintenance.get()).then_some(()))
+            .await;
     }
 
     /// Writes the shard's checkpoint: how far each log is durable.

@@ -130,7 +130,12 @@ impl Workload {
 
     /// A workload on a disk that may hold logs already. With `history` the recovered logs are
     /// checked against it, and what follows is added to what they were found to hold.
-    pub fn on(disk: SimDisk, seed: u64, mutant: Option<Mutant>, before: Option<(&History, &Told)>) -> Workload {
+    pub fn on(
+        disk: SimDisk,
+        seed: u64,
+        mutant: Option<Mutant>,
+        before: Option<(&History, &Told)>,
+    ) -> Workload {
         let mut rng = SimRng::new(seed ^ 0xC0FFEE);
         let logs = log_ids(1 + rng.below(3));
         let options = StoreOptions { cache_bytes: 64 << 10, shard: 0, clock: frozen_clock, mutant };
@@ -228,8 +233,8 @@ fn random_batch(rng: &mut SimRng, id: LogId) -> bytes::Bytes {
             2 => 3900 + rng.below(300),
             _ => rng.below(7000),
         };
-        let mut value = vec![id.partition.get() as u8 ^ rng.next() as u8; len];
-        value.iter_mut().step_by(7).for_each(|byte| *byte = rng.next() as u8);
+        let mut value = vec![id.partition.get() as u8 ^ rng.draw() as u8; len];
+        value.iter_mut().step_by(7).for_each(|byte| *byte = rng.draw() as u8);
         let time = Timestamp::from_millis(rng.below(1000) as i64);
         builder.try_append(time, None, Some(&value), &[]).expect("far below the limits");
     }
@@ -273,13 +278,13 @@ pub async fn read_until_error(
         let mut slices = Vec::new();
         let bytes = match store.plan_read(log, offset, 10_000, &mut slices).expect("in range") {
             storage::log::ReadPlan::AtEnd => panic!("at the end at {offset} of {end}"),
-            storage::log::ReadPlan::Hot { .. } => slices.iter().flat_map(|slice| slice.bytes().to_vec()).collect(),
-            storage::log::ReadPlan::Cold(cold) => {
-                match store.read_cold(log, cold, offset, 10_000).await {
-                    Ok(read) => read.bytes().to_vec(),
-                    Err(error) => return (batches, Some(error)),
-                }
+            storage::log::ReadPlan::Hot { .. } => {
+                slices.iter().flat_map(|slice| slice.bytes().to_vec()).collect()
             }
+            storage::log::ReadPlan::Cold(cold) => match store.read_cold(log, cold, offset, 10_000).await {
+                Ok(read) => read.bytes().to_vec(),
+                Err(error) => return (batches, Some(error)),
+            },
         };
         for batch in protocol::batch::batches(&bytes) {
             let batch = batch.expect("a whole batch");
@@ -299,7 +304,12 @@ pub fn check_recovered(found: &History, expected: &History, told: &Told) {
         let acknowledged = told.acknowledged.get(id).copied().unwrap_or(Offset::ZERO);
         let end = found.last().map_or(Offset::ZERO, |last| last.next);
         assert!(acknowledged <= end, "log {id}: acknowledged below {acknowledged}, recovered below {end}");
-        assert!(found.len() <= sent.len(), "log {id}: {} batches sent, {} recovered", sent.len(), found.len());
+        assert!(
+            found.len() <= sent.len(),
+            "log {id}: {} batches sent, {} recovered",
+            sent.len(),
+            found.len()
+        );
         for (found, sent) in found.iter().zip(sent) {
             assert_eq!((found.base, found.next), (sent.base, sent.next), "log {id}");
             assert!(found.bytes == sent.bytes, "log {id}: batch at {} has other bytes", found.base);

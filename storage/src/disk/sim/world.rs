@@ -51,7 +51,10 @@ impl Inode {
         }
         self.live[at as usize..end].copy_from_slice(bytes);
         for (n, sector) in bytes.chunks(SECTOR).enumerate() {
-            self.history.entry(at / SECTOR as u64 + n as u64).or_default().push((self.changes, sector.to_vec()));
+            self.history
+                .entry(at / SECTOR as u64 + n as u64)
+                .or_default()
+                .push((self.changes, sector.to_vec()));
         }
     }
 
@@ -71,7 +74,9 @@ impl Inode {
         self.flushed.retain(|_, change| then.changes < *change);
         for sector in self.flushed.keys() {
             let at = *sector as usize * SECTOR;
-            if let (Some(place), Some(newer)) = (self.durable.get_mut(at..at + SECTOR), before.get(at..at + SECTOR)) {
+            if let (Some(place), Some(newer)) =
+                (self.durable.get_mut(at..at + SECTOR), before.get(at..at + SECTOR))
+            {
                 place.copy_from_slice(newer);
             }
         }
@@ -101,7 +106,12 @@ impl Inode {
             sizes.extend(self.sizes.iter().map(|(_, size)| *size));
             sizes.push(self.live.len());
         }
-        sizes.extend(in_flight.iter().map(|(at, bytes)| *at as usize + bytes.len()).filter(|end| self.live.len() < *end));
+        sizes.extend(
+            in_flight
+                .iter()
+                .map(|(at, bytes)| *at as usize + bytes.len())
+                .filter(|end| self.live.len() < *end),
+        );
         let size = sizes[rng.below(sizes.len())];
         let mut left = self.durable.clone();
         left.resize(size, 0);
@@ -248,7 +258,8 @@ impl World {
     pub fn volatile_overwrites(&self, except: u64) -> Vec<Overwrite> {
         let mut overwrites = Vec::new();
         for (id, inode) in self.inodes.iter().filter(|(id, _)| **id != except) {
-            for (sector, versions) in inode.history.iter().filter(|(sector, _)| inode.is_overwrite(**sector)) {
+            for (sector, versions) in inode.history.iter().filter(|(sector, _)| inode.is_overwrite(**sector))
+            {
                 overwrites.extend(versions.last().map(|(change, _)| Overwrite {
                     inode: *id,
                     sector: *sector,
@@ -319,7 +330,8 @@ impl World {
                     };
                 }
             }
-            left.dirs.insert(dir.clone(), Names { live: survived.clone(), durable: survived, ..Names::default() });
+            left.dirs
+                .insert(dir.clone(), Names { live: survived.clone(), durable: survived, ..Names::default() });
         }
         for (id, inode) in &self.inodes {
             let flying = flying.get(id).map_or(&[][..], Vec::as_slice);
@@ -340,7 +352,10 @@ impl World {
     }
 
     pub fn files(&self) -> BTreeSet<String> {
-        let paths = self.dirs.iter().flat_map(|(dir, names)| names.live.keys().map(move |name| format!("{dir}/{name}")));
+        let paths = self
+            .dirs
+            .iter()
+            .flat_map(|(dir, names)| names.live.keys().map(move |name| format!("{dir}/{name}")));
         paths.collect()
     }
 }

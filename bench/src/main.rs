@@ -1,0 +1,156 @@
+//! Ringlog's load generator: drives a broker through the bundled client and tells the truth about it.
+//!
+//!     flags ─▶ limits of the machine ─▶ embedded broker ─▶ workload ─▶ report, JSON
+//!              (cores, loopback, disk)  (a child process)   │
+//!                                                           ├─ producers: schedule ▸ payload ▸ tickets ▸ meters
+//!                                                           └─ consumers: records ▸ meters ▸ ledger
+//!
+//! Exit codes: 0 fine, 1 the run failed or records were not acknowledged, 2 the command line, 8 a
+//! verified record was lost, duplicated, reordered or corrupt.
+
+mod flags;
+
+mod units;
+
+mod clock;
+
+mod schedule;
+
+mod payload;
+
+mod verify;
+
+mod meter;
+
+mod workload;
+
+mod report;
+
+mod limits;
+
+mod embedded;
+
+mod proc;
+
+mod sys;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{CommandFactory, Parser};
+
+use embedded::Embedded;
+use flags::{Cli, Command, Flags, LimitsFlags, Workload};
+use limits::{Cores, Effort, Limits};
+use report::header::{self, Header};
+use report::{json, table};
+use workload::{Place, Results};
+
+fn main() -> ExitCode {
+    let ended = match Cli::parse().command {
+        Command::Produce(flags) => run(Workload::Produce, flags),
+        Command::Consume(flags) => run(Workload::Consume, flags),
+        Command::Pubsub(flags) => run(Workload::Pubsub, flags),
+        Command::Limits(flags) => print_limits(&flags).map(|()| ExitCode::SUCCESS),
+        Command::Broker(flags) => embedded::run_broker(&flags).map(|()| ExitCode::SUCCESS),
+    };
+    ended.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(workload: Workload, flags: Flags) -> Result<ExitCode> {
+    if let Err(why) = flags.check(workload) {
+        Cli::command().error(clap::error::ErrorKind::ValueValidation, why).exit();
+    }
+    let flags = &flags.resolved(workload);
+    let commit = header::commit();
+    let is_embedded = flags.bootstrap.is_none();
+    let cores = cores_of(&flags.broker_cpus())?;
+    let data_dir = flags.data_dir.as_deref().unwrap_or(Path::new("."));
+    let data_dir = (is_embedded || flags.data_dir.is_some()).then_some(data_dir);
+    let limits = match flags.no_limits {
+        true => Limits::of_cores(&cores),
+        false => Limits::measure(&cores, data_dir, Effort::Short)?,
+    };
+    Header { workload, flags, cores: &cores, data_dir, limits: &limits, commit: &commit }.print();
+    let results = match &flags.bootstrap {
+        Some(bootstrap) => drive_running(workload, flags, bootstrap)?,
+        None => drive_embedded(workload, flags, &cores)?,
+    };
+    let after = limits::core_to_core_ns(&cores);
+    if let Some(path) = &flags.json {
+        json::write(path, &json::Document::new(workload, flags, &limits, &results, &commit))?;
+    }
+    table::print(&results, flags, &limits, after);
+    Ok(conclude(&results))
+}
+
+/// A broker that somebody else has started, wherever it is.
+fn drive_running(workload: Workload, flags: &Flags, bootstrap: &str) -> Result<Results> {
+    let place = Place { bootstrap: bootstrap.to_owned(), broker_pid: None, client_cores: None };
+    let threads = sys::allowed_cores()?.len();
+    drive(workload, flags, &place, threads)
+}
+
+/// A broker in a child process, on cores of its own.
+fn drive_embedded(workload: Workload, flags: &Flags, cores: &Cores) -> Result<Results> {
+    let under = flags.data_dir.as_deref().unwrap_or(Path::new("."));
+    let broker = Embedded::start(under, &cores.broker, &flags.broker_set)?;
+    let apart = cores.client.iter().all(|core| !cores.broker.contains(core));
+    if apart {
+        // After the child was started, which would inherit it.
+        sys::pin_to(&cores.client).context("cannot run on the client's cores")?;
+    }
+    let place = Place {
+        bootstrap: broker.address().to_owned(),
+        broker_pid: Some(broker.pid()),
+        client_cores: apart.then(|| cores.client.clone()),
+    };
+    let results = drive(workload, flags, &place, cores.client.len())?;
+    broker.stop()?;
+    Ok(results)
+}
+
+fn drive(workload: Workload, flags: &Flags, place: &Place, threads: usize) -> Result<Results> {
+    // One thread needs no queue that others could steal from.
+    let mut builder = match threads {
+        0 | 1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    if threads > 1 {
+        builder.worker_threads(threads);
+    }
+    let runtime = builder.enable_all().build().context("cannot make a runtime")?;
+    runtime.block_on(workload::run(workload, flags, place))
+}
+
+/// The broker's cores and the others; the client has all if the broker leaves none.
+fn cores_of(broker: &[usize]) -> Result<Cores> {
+    let allowed = sys::allowed_cores().context("cannot ask for the cores of this machine")?;
+    let others: Vec<usize> = allowed.iter().copied().filter(|core| !broker.contains(core)).collect();
+    Ok(Cores { broker: broker.to_vec(), client: if others.is_empty() { allowed } else { others } })
+}
+
+fn print_limits(flags: &LimitsFlags) -> Result<()> {
+    let cores = cores_of(&flags.cpus)?;
+    let limits = Limits::measure(&cores, Some(&flags.data_dir), Effort::Long)?;
+    println!("machine   {}, {}, {}", proc::kernel(), proc::cpu_model(), proc::filesystem(&flags.data_dir));
+    println!("limits    {limits}");
+    flags.json.as_deref().map_or(Ok(()), |path| json::write(path, &limits))
+}
+
+/// The last line and the exit code.
+fn conclude(results: &Results) -> ExitCode {
+    if let Some(verdict) = results.verdict {
+        println!("{verdict}");
+        if !verdict.is_clean() {
+            return ExitCode::from(EXIT_NOT_CLEAN);
+        }
+    }
+    if results.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+const EXIT_NOT_CLEAN: u8 = 8;

@@ -1,0 +1,81 @@
+//! `ringlog`: the broker, and what people and scripts do with one.
+//!
+//!     serve, dev                     run a broker (crate `broker`)
+//!     topic create … delete          admin
+//!     produce, consume               records, as lines       ─── over the wire (crate `ringlog_client`)
+//!     dump                           a segment file, offline
+//!
+//! Data goes to stdout, everything else to stderr; exit codes: `exit`. One file per verb.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod exit;
+
+mod arguments;
+
+mod connect;
+
+mod output;
+
+mod time;
+
+mod record_json;
+
+mod serve;
+
+mod dev;
+
+mod host;
+
+mod topic;
+
+mod produce;
+
+mod consume;
+
+mod dump;
+
+#[cfg(test)]
+mod docs;
+
+use exit::{Exit, Failure};
+
+/// Ringlog: a durable, partitioned log
+#[derive(Parser)]
+#[command(name = "ringlog", version, after_help = exit::TABLE, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Serve(serve::Args),
+    Dev(dev::Args),
+    #[command(subcommand)]
+    Topic(topic::Verb),
+    Produce(produce::Args),
+    Consume(consume::Args),
+    Dump(dump::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().verb {
+        Verb::Serve(args) => serve::run(&args),
+        Verb::Dev(args) => dev::run(&args),
+        Verb::Topic(verb) => topic::run(&verb),
+        Verb::Produce(args) => produce::run(args),
+        Verb::Consume(args) => consume::run(args),
+        Verb::Dump(args) => dump::run(&args),
+    };
+    ExitCode::from(done.err().map_or(Exit::Ok, tell) as u8)
+}
+
+fn tell(failure: Failure) -> Exit {
+    if !failure.is_quiet() {
+        eprintln!("error: {failure}");
+    }
+    failure.exit
+}

@@ -1,0 +1,58 @@
+//! `ringlog topic` against a broker.
+
+use crate::run::{Served, ringlog};
+
+#[test]
+fn a_topic_lives_from_create_to_delete() {
+    let broker = Served::start();
+    let created = broker.ringlog(&["topic", "create", "orders", "-p", "3", "-c", "segment.bytes=1048576"]);
+    assert_eq!(created.err, "created topic \"orders\" with 3 partitions\n");
+    assert_eq!(created.code, 0);
+
+    let list = broker.ringlog(&["topic", "list"]).ok();
+    let lines: Vec<Vec<&str>> = list.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["NAME", "PARTITIONS", "ID"]);
+    assert_eq!(lines[1][..2], ["orders", "3"]);
+
+    let json = broker.ringlog(&["topic", "describe", "orders", "-o", "json"]).ok();
+    let topic: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(topic["partitions"].as_array().unwrap().len(), 3);
+    assert_eq!(topic["partitions"][2]["end_offset"], 0);
+    let configs = topic["configs"].as_array().unwrap();
+    let segment_bytes = configs.iter().find(|entry| entry["key"] == "segment.bytes").unwrap();
+    assert_eq!(
+        (segment_bytes["value"].as_str(), segment_bytes["is_default"].as_bool()),
+        (Some("1048576"), Some(false))
+    );
+
+    // Nobody can be asked here.
+    assert!(broker.ringlog(&["topic", "delete", "orders"]).fails_with(2).contains("--yes"));
+    broker.ringlog(&["topic", "delete", "orders", "--yes"]).ok();
+    assert_eq!(broker.ringlog(&["topic", "list", "-o", "json"]).ok(), "[]\n");
+}
+
+#[test]
+fn what_goes_wrong_has_its_number_and_a_next_step() {
+    let broker = Served::start();
+    broker.ringlog(&["topic", "create", "orders"]).ok();
+
+    let exists = broker.ringlog(&["topic", "create", "orders"]).fails_with(4);
+    assert!(exists.contains("--if-not-exists"), "{exists}");
+    broker.ringlog(&["topic", "create", "orders", "--if-not-exists"]).ok();
+
+    for verb in [&["topic", "describe", "ordres"][..], &["consume", "ordres", "-e"], &["produce", "ordres"]] {
+        let unknown = broker.ringlog(verb).fails_with(3);
+        assert!(unknown.contains("did you mean \"orders\"?"), "{unknown}");
+    }
+    let config = broker.ringlog(&["topic", "create", "x", "-c", "segment.byte=1"]).fails_with(2);
+    assert!(config.contains("did you mean segment.bytes?"), "{config}");
+    broker.ringlog(&["topic", "create", "no/slash"]).fails_with(2);
+    assert!(broker.ringlog(&["produce", "orders", "-p", "7"]).fails_with(3).contains("it has 1"));
+}
+
+#[test]
+fn a_broker_that_is_away_is_told_from_a_wrong_address() {
+    let away = ringlog(&["topic", "list", "--bootstrap", "127.0.0.1:1"]).fails_with(6);
+    assert!(away.contains("cannot connect to 127.0.0.1:1") && away.contains("ringlog dev"), "{away}");
+    ringlog(&["topic", "list", "--bootstrap", "nonsense"]).fails_with(2);
+}
