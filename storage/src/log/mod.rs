@@ -381,7 +381,9 @@ impl<B: Buf> Log<B> {
         let idle =
             self.prepare.in_progress.is_none() && self.prepare.ahead.is_none() && !self.prepare.given_up;
         let active = self.active();
-        if !self.config.prepare || self.state != LogState::Open || !idle || !active.is_created() {
+        // The first durable write shows that the file is there.
+        let begun = 0 < active.durable_len();
+        if !self.config.prepare || self.state != LogState::Open || !idle || !begun {
             return None;
         }
         let step = self.prepare.step(now);

@@ -106,6 +106,9 @@ pub struct OpenLog<D: Disk> {
     dir: String,
     log: RefCell<Log<D::Buf>>,
     files: RefCell<HashMap<Offset, Rc<D::File>>>,
+    /// Whether a file of the log is being opened.
+    opening: Cell<bool>,
+    opened: Notify,
     /// Whether the log stands in the store's queue of dirty logs.
     queued: Cell<bool>,
     /// Whether it stands in the maintenance queue.
@@ -133,13 +136,23 @@ impl<D: Disk> OpenLog<D> {
         format!("{}/{file}", self.dir)
     }
 
-    /// The segment's file, opened when it is first asked for.
+    /// The segment's file, opened when it is first asked for. Whoever asks meanwhile waits: an open
+    /// file is locked, and a second handle would wait for the first one's lock.
     async fn file(&self, disk: &D, segment: Offset) -> io::Result<Rc<D::File>> {
-        if let Some(file) = self.files.borrow().get(&segment) {
-            return Ok(file.clone());
+        let opened_or_mine = || match self.files.borrow().get(&segment) {
+            Some(file) => Some(Some(file.clone())),
+            None => (!self.opening.replace(true)).then_some(None),
+        };
+        if let Some(file) = self.opened.until(opened_or_mine).await {
+            return Ok(file);
         }
-        let file = Rc::new(disk.open(&self.path(&name::log_file(segment))).await?);
-        Ok(self.files.borrow_mut().entry(segment).or_insert(file).clone())
+        let opened = disk.open(&self.path(&name::log_file(segment))).await.map(Rc::new);
+        if let Ok(file) = &opened {
+            self.files.borrow_mut().insert(segment, file.clone());
+        }
+        self.opening.set(false);
+        self.opened.notify();
+        opened
     }
 }
 
@@ -197,6 +210,8 @@ impl<D: Disk> Store<D> {
             dir: id.dir(),
             log: RefCell::new(log),
             files: RefCell::default(),
+            opening: Cell::new(false),
+            opened: Notify::default(),
             queued: Cell::new(false),
             in_maintenance: Cell::new(false),
             fence_told: Cell::new(false),
