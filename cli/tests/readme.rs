@@ -77,7 +77,8 @@ fn every_command_of_the_readme_does_what_it_says() {
             check_cargo(command);
         } else if let Some(serve) = command.strip_suffix(" &") {
             let line = format!("exec {serve} --listen {addr}");
-            let child = Command::new("bash").args(["-c", &line]).current_dir(&dir).spawn().expect("bash is there");
+            let child =
+                Command::new("bash").args(["-c", &line]).current_dir(&dir).spawn().expect("bash is there");
             served = Some(Served(child));
             let begun = Instant::now();
             while std::net::TcpStream::connect(&addr).is_err() {

@@ -56,7 +56,8 @@ impl Limits {
 
     /// All of them. `data_dir` is where the broker's files are, if they are on this machine.
     pub fn measure(cores: &Cores, data_dir: Option<&Path>, effort: Effort) -> Result<Limits> {
-        let disk = data_dir.map(|dir| disk::measure(dir, effort)).transpose()?;
+        // On the broker's core, where its own writes are made.
+        let disk = data_dir.map(|dir| on_cores(&cores.broker, || disk::measure(dir, effort))).transpose()?;
         let small = loopback::gb_per_second(cores, 64 << 10, effort.stretch())?;
         let large = loopback::gb_per_second(cores, 1 << 20, effort.stretch())?;
         Ok(Limits {

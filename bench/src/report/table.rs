@@ -125,32 +125,35 @@ fn shares(results: &Results, limits: &Limits) -> String {
     if parts.is_empty() { String::new() } else { format!("share     {}\n", parts.join(", ")) }
 }
 
-/// Whether the figures are the broker's, or ours.
+/// Whether the figures are the broker's, or ours, or those of whoever else was at work here.
 fn verdict(results: &Results, flags: &Flags) -> String {
+    let usage = &results.usage;
     // Ticks of 10 ms may add up to a little more than the time there was.
-    let busy = 100.0 * results.usage.client_busy.min(1.0);
-    let Some(lag) = results.lag.as_ref().and_then(Latency::percentiles) else {
-        let own = 100.0 * results.usage.client_own.min(1.0);
-        return match (results.usage.client_busy, results.usage.client_own) {
-            (busy_share, own_share) if busy_share > CLIENT_BUSY_MAX && own_share < CLIENT_OWN_MIN => {
-                format!("others kept the client's cores busy ({busy:.0} %, {own:.0} % ours): of no worth")
-            }
-            (busy_share, _) if busy_share > CLIENT_BUSY_MAX => {
-                format!("the client was the limit: its cores were {busy:.0} % busy")
-            }
-            _ => format!("the client was not the limit: its cores were {busy:.0} % busy ({own:.0} % ours)"),
-        };
-    };
-    let rate = flags.rate.unwrap_or(f64::INFINITY);
-    let reached = results.produce.as_ref().map_or(0.0, Phase::records_per_second) / rate;
-    let (lag_p99, percent) = (micros(lag.p99), 100.0 * reached);
-    if lag.p99 > LAG_NS_MAX || reached < RATE_SHARE_MIN {
-        format!(
-            "fell behind the schedule: {percent:.1} % of the rate, records sent late by {lag_p99} us at p99 \
-             (client's cores {busy:.0} % busy): latencies include it"
-        )
-    } else {
-        format!("kept the schedule: {percent:.1} % of the rate, records sent late by {lag_p99} us at p99")
+    let (busy, own) = (100.0 * usage.client_busy.min(1.0), 100.0 * usage.client_own.min(1.0));
+    if usage.client_busy > CLIENT_BUSY_MAX && usage.client_own < CLIENT_OWN_MIN {
+        return format!("others kept the client's cores busy ({busy:.0} %, {own:.0} % ours): of no worth");
+    }
+    match (results.lag.as_ref().and_then(Latency::percentiles), &results.produce, flags.rate) {
+        (Some(lag), Some(phase), Some(rate)) => {
+            kept_schedule(lag, phase.records_per_second() / rate, usage.client_own)
+        }
+        _ if usage.client_busy > CLIENT_BUSY_MAX => {
+            format!("the client was the limit: its cores were {busy:.0} % busy")
+        }
+        _ => format!("the client was not the limit: its cores were {busy:.0} % busy ({own:.0} % ours)"),
+    }
+}
+
+/// `reached` is the share of the rate. Who keeps up spins before it sends: busy cores say nothing.
+/// Who is late does not, and was late either for want of a core or because the buffer was full.
+fn kept_schedule(lag: Percentiles, reached: f64, own: f64) -> String {
+    let (percent, late) = (100.0 * reached, micros(lag.p99));
+    let reached_and_late = format!("{percent:.1} % of the rate, records sent late by {late} us at p99");
+    match lag.p99 > LAG_NS_MAX {
+        true if own > CLIENT_BUSY_MAX => format!("the client fell behind the schedule: {reached_and_late}"),
+        true => format!("the broker fell behind the schedule: {reached_and_late}, latencies include it"),
+        false if reached < RATE_SHARE_MIN => format!("the broker fell behind: {reached_and_late}"),
+        false => format!("kept the schedule: {reached_and_late}"),
     }
 }
 
@@ -159,3 +162,50 @@ const CLIENT_BUSY_MAX: f64 = 0.9;
 const CLIENT_OWN_MIN: f64 = 0.7;
 const LAG_NS_MAX: u64 = 1_000_000;
 const RATE_SHARE_MIN: f64 = 0.99;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::Usage;
+    use clap::Parser;
+    use std::time::Duration;
+
+    fn verdict_of(line: &str, busy: f64, own: f64, lag_us: Option<u64>) -> String {
+        let cli = crate::flags::Cli::try_parse_from(
+            ["bench", "produce"].into_iter().chain(line.split_whitespace()),
+        );
+        let crate::flags::Command::Produce(flags) = cli.unwrap().command else {
+            panic!("produce was asked for")
+        };
+        let latency = |us: u64| {
+            let mut sample = crate::meter::Sample::new();
+            sample.record(us * 1000, 1000, 1000);
+            sample
+        };
+        let results = Results {
+            elapsed: Duration::from_secs(1),
+            intervals: Vec::new(),
+            produce: Some(Phase { sample: latency(5), elapsed: Duration::from_secs(1) }),
+            consume: None,
+            end_to_end: None,
+            lag: lag_us.map(|us| latency(us).latency),
+            verdict: None,
+            usage: Usage { client_busy: busy, client_own: own, ..Usage::default() },
+            failures: Default::default(),
+        };
+        verdict(&results, &flags)
+    }
+
+    #[test]
+    fn it_is_said_whose_limit_was_measured() {
+        let closed = |busy, own| verdict_of("", busy, own, None);
+        assert!(closed(1.0, 0.95).starts_with("the client was the limit"));
+        assert!(closed(0.6, 0.5).starts_with("the client was not the limit"));
+        assert!(closed(1.0, 0.3).starts_with("others kept"));
+        let open = |rate, own, lag_us| verdict_of(rate, 0.99, own, Some(lag_us));
+        assert!(open("--rate 1000", 0.95, 20).starts_with("kept the schedule: 100.0 %"));
+        assert!(open("--rate 1000", 0.95, 5000).starts_with("the client fell behind"));
+        assert!(open("--rate 1000", 0.8, 5000).starts_with("the broker fell behind"));
+        assert!(open("--rate 2000", 0.8, 20).starts_with("the broker fell behind: 50.0 %"));
+    }
+}
