@@ -4,8 +4,9 @@
 //!                                        yield ▸ yield ▸ …
 //!
 //! tokio's timer counts milliseconds: sending a millisecond's worth of records at once would measure
-//! its own bursts. A timerfd wakes in time or some tens of microseconds late; the last stretch is spent
-//! in turns with the other tasks of the runtime.
+//! its own bursts. A timerfd wakes some tens of microseconds late; so the last stretch is spent in turns
+//! with the other tasks of the runtime. Every 20 us on an idle core: late by 0.3 us at p50, 30 us at p99
+//! (`cargo test --release -p ringlog-bench -- --ignored --nocapture lag_of`).
 
 use std::io;
 use std::time::Duration;

@@ -12,12 +12,11 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use crate::runtime::Notify;
+use crate::runtime::net::Socket;
 use protocol::api::{Api, ErrorResponse, VERSION};
 use protocol::frame::{FrameHeader, FrameKind, append_frame};
 use protocol::model::{CorrelationId, ErrorCode};
-use storage::notify::Notify;
-
-use crate::runtime::net::Socket;
 
 mod outbox;
 use outbox::Outbox;

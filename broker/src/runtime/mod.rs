@@ -17,6 +17,7 @@ pub mod net;
 pub mod probe;
 
 mod sys;
+pub use storage::notify::Notify;
 pub use sys::thread_cpu_time;
 
 /// The disk that shards run on.

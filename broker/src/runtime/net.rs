@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::pin::Pin;
 
 use futures_lite::io::{AsyncRead, AsyncWrite};
@@ -55,8 +55,7 @@ pub struct Listener(TcpListener);
 impl Listener {
     /// Takes over a listening socket. Call on the shard's executor.
     pub fn new(socket: OwnedFd) -> Listener {
-        // SAFETY: the descriptor is owned and handed over; it is a listening TCP socket.
-        Listener(unsafe { TcpListener::from_raw_fd(socket.into_raw_fd()) })
+        Listener(sys::listener(socket))
     }
 
     pub async fn accept(&self) -> io::Result<Socket> {
@@ -74,8 +73,7 @@ pub struct Socket {
 impl Socket {
     /// Takes over a connection, from another shard. Call on the shard's executor.
     pub fn adopt(socket: OwnedFd) -> Socket {
-        // SAFETY: the descriptor is owned and handed over; it is a connected TCP socket.
-        let stream = unsafe { TcpStream::from_raw_fd(socket.into_raw_fd()) };
+        let stream = sys::stream(socket);
         Socket { fd: stream.as_raw_fd(), stream: RefCell::new(stream) }
     }
 
@@ -105,7 +103,6 @@ impl Socket {
 
     /// Ends the connection in both directions; whoever waits for it wakes up.
     pub fn shut_down(&self) {
-        // SAFETY: shutdown takes no pointers, and the stream keeps the descriptor open.
-        unsafe { libc::shutdown(self.fd, libc::SHUT_RDWR) };
+        sys::shut_down(self.fd);
     }
 }

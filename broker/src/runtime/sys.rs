@@ -1,8 +1,10 @@
 //! System calls of the runtime: vectored sends, CPU clocks, what io_uring says when it is asked.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
+
+use glommio::net::{TcpListener, TcpStream};
 
 /// Sends what the socket takes now; `None` if it takes nothing.
 pub fn send_vectored(socket: RawFd, slices: &[IoSlice<'_>]) -> Option<io::Result<usize>> {
@@ -69,4 +71,22 @@ pub fn may_lock_memory() -> bool {
 pub fn duplicate(socket: &impl AsRawFd) -> io::Result<OwnedFd> {
     // SAFETY: the borrow is used only while `socket` lives.
     unsafe { std::os::fd::BorrowedFd::borrow_raw(socket.as_raw_fd()) }.try_clone_to_owned()
+}
+
+/// A listening socket for the executor of this thread.
+pub fn listener(socket: OwnedFd) -> TcpListener {
+    // SAFETY: the descriptor is owned and handed over; it is a listening TCP socket.
+    unsafe { TcpListener::from_raw_fd(socket.into_raw_fd()) }
+}
+
+/// A connected socket for the executor of this thread.
+pub fn stream(socket: OwnedFd) -> TcpStream {
+    // SAFETY: the descriptor is owned and handed over; it is a connected TCP socket.
+    unsafe { TcpStream::from_raw_fd(socket.into_raw_fd()) }
+}
+
+/// Ends a connection in both directions.
+pub fn shut_down(socket: RawFd) {
+    // SAFETY: shutdown takes no pointers; on a descriptor that is no socket it fails and does nothing.
+    unsafe { libc::shutdown(socket, libc::SHUT_RDWR) };
 }

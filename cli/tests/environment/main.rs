@@ -2,12 +2,14 @@
 //!
 //!     seccomp filter ▸ locked memory ▸ port in use ▸ directory that cannot be one ▸ full filesystem
 
-use std::io::{self, BufRead, BufReader};
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+mod sys;
 
 use ringlog_client::{Client, ErrorCode, Record, StartAt, TopicSpec};
 
@@ -32,36 +34,11 @@ fn refused(mut command: Command) -> String {
     said
 }
 
-/// The classic BPF program "if the call is io_uring_setup, fail with EPERM".
-fn forbid_io_uring() -> io::Result<()> {
-    let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
-    let mut filter = [
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0), // the number of the call
-        libc::sock_filter {
-            jf: 1,
-            ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_io_uring_setup as u32)
-        },
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    // SAFETY: prctl reads its integer arguments only.
-    if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: `program` and the filter it points to outlive the call.
-    if unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
-}
-
 #[test]
 fn a_seccomp_filter_is_named() {
     let dir = scratch("seccomp");
     let mut command = serve(&dir.join("data"));
-    // SAFETY: between fork and exec only prctl is called, on memory of the child.
-    unsafe { command.pre_exec(forbid_io_uring) };
+    sys::without_io_uring(&mut command);
     let said = refused(command);
     assert!(said.contains("io_uring is blocked by a seccomp filter"), "{said}");
     assert!(!dir.join("data").exists(), "nothing was made");
@@ -70,8 +47,7 @@ fn a_seccomp_filter_is_named() {
 #[test]
 fn too_little_lockable_memory_is_named() {
     // Root may lock what it likes: the broker runs as nobody, where this test may say so.
-    // SAFETY: geteuid takes nothing and cannot fail.
-    if unsafe { libc::geteuid() } != 0 {
+    if !sys::is_root() {
         eprintln!("not run: only root can become nobody");
         return;
     }
@@ -83,16 +59,7 @@ fn too_little_lockable_memory_is_named() {
         .args(["serve", "--listen", "127.0.0.1:0", "--data-dir", "/tmp/ringlog-nobody"])
         .uid(65534)
         .gid(65534);
-    let limit = || {
-        let limit = libc::rlimit { rlim_cur: 64 << 10, rlim_max: 64 << 10 };
-        // SAFETY: `limit` outlives the call.
-        match unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit) } {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
-    };
-    // SAFETY: between fork and exec only setrlimit is called, on memory of the child.
-    unsafe { command.pre_exec(limit) };
+    sys::with_lockable_memory(&mut command, 64 << 10);
     let said = refused(command);
     std::fs::remove_file(&binary).expect("ours to remove");
     assert!(said.contains("locked memory is limited to 65536 bytes"), "{said}");
