@@ -3,6 +3,7 @@
 //!     defaults (topic.* of the broker)  +  {"segment.bytes": "1048576"}  ──▶  TopicConfig
 
 use protocol::model::limits::BATCH_BYTES_MAX;
+use storage::log::LogConfig;
 
 use super::keys::{MESSAGE_BYTES_MIN, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use super::value::{Size, Value, show_size};
@@ -59,6 +60,11 @@ impl TopicConfig {
             }
         }
         Ok(config)
+    }
+
+    /// What the topic's logs are told.
+    pub fn log_config(&self) -> LogConfig {
+        LogConfig { segment_bytes: self.segment_bytes, ..LogConfig::KAFKA }
     }
 
     /// Every entry that is in force, by Kafka's names.

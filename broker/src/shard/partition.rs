@@ -261,6 +261,8 @@ fn append_code(error: &AppendError) -> ErrorCode {
         AppendError::Fenced(fence) => fence_code(fence),
         AppendError::Corrupt { .. } => ErrorCode::CorruptLog,
         AppendError::OffsetsExhausted => ErrorCode::InvalidRecord,
+        AppendError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
+        AppendError::ProducerFenced { .. } => ErrorCode::InvalidProducerEpoch,
     }
 }
 

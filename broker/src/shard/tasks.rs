@@ -17,7 +17,7 @@ use protocol::model::{LeaderEpoch, PartitionIndex, ShardId};
 use storage::checkpoint::Checkpoint;
 use storage::disk::Disk;
 use storage::id::LogId;
-use storage::log::{Fence, LogConfig, LogState};
+use storage::log::{Fence, LogState};
 use storage::recovery::{RecoveryOptions, recover};
 use storage::store::{Events, ROUNDS_IN_FLIGHT, Store, StoreOptions};
 
@@ -171,7 +171,7 @@ async fn open_partitions(shard: &Rc<Shard>, wanted: Vec<(LogId, Arc<TopicView>)>
 }
 
 async fn open_partition(shard: Rc<Shard>, id: LogId, topic: Arc<TopicView>) -> std::io::Result<()> {
-    let config = LogConfig { segment_bytes: topic.config().segment_bytes, prepare: true };
+    let config = topic.config().log_config();
     let mut options = RecoveryOptions::new(config, LeaderEpoch::FIRST);
     options.checkpoint = checkpointed(&shard.checkpoint, id);
     options.clean = shard.checkpoint.clean;
@@ -363,7 +363,7 @@ async fn reopen_after_full_disk(shard: &Rc<Shard>) {
         drop(log);
         let Some(point) = shard.store.take_fenced(id).await else { continue };
         let topic = partition.topic().clone();
-        let config = LogConfig { segment_bytes: topic.config().segment_bytes, prepare: true };
+        let config = topic.config().log_config();
         let mut options = RecoveryOptions::new(config, LeaderEpoch::FIRST);
         options.checkpoint = Some(point);
         match recover_partition(shard, id, topic, options).await {

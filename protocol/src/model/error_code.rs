@@ -49,12 +49,15 @@ error_codes! {
     MessageTooLarge = 10, false, "the batch is larger than max.message.bytes";
     InvalidTopic = 17, false, "the topic name is not allowed";
     NotEnoughReplicas = 19, true, "fewer replicas in sync than min.insync.replicas";
+    InvalidTimestamp = 32, false, "the timestamp is farther from now than the topic allows";
     UnsupportedVersion = 35, false, "this version of the message is not supported";
     TopicAlreadyExists = 36, false, "a topic of this name exists";
     InvalidPartitions = 37, false, "the number of partitions is not allowed";
     InvalidReplicationFactor = 38, false, "the replication factor is not allowed";
     InvalidConfig = 40, false, "the configuration is not allowed";
     InvalidRequest = 42, false, "the request does not say what it should";
+    OutOfOrderSequenceNumber = 45, false, "the batch does not follow the producer's last one";
+    InvalidProducerEpoch = 47, false, "a newer epoch of the producer has written";
     StorageError = 56, true, "the partition's disk failed; see the broker's log";
     FencedLeaderEpoch = 74, true, "the request's leader epoch is older than the partition's";
     UnknownLeaderEpoch = 75, true, "the request's leader epoch is newer than the partition's";

@@ -21,6 +21,9 @@ use crate::chunk::{CHUNK_BYTES, CHUNK_BYTES_MIN, Chunk, OpenChunk};
 use crate::disk::{Buf, Buffers, align_down, align_up};
 use crate::segment::Segment;
 
+pub mod config;
+pub use config::{Cleanup, DirtyRatio, FlushPolicy, LogConfig};
+
 pub mod ladder;
 pub use ladder::{Ladder, Rung};
 
@@ -46,22 +49,6 @@ pub const TORN_REACH: u64 =
 const PREPARE_AHEAD: Duration = Duration::from_millis(50);
 const PREPARE_BYTES_MIN: u64 = 128 << 10;
 const PREPARE_BYTES_MAX: u64 = 16 << 20;
-
-/// What a topic's configuration says about its logs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LogConfig {
-    /// A segment is closed before it grows past this (`segment.bytes`).
-    pub segment_bytes: u64,
-    /// Whether space ahead of the tail is written with zeroes (design D6).
-    pub prepare: bool,
-}
-
-impl LogConfig {
-    /// Four pages to a segment, so that every boundary is near.
-    pub fn tiny() -> LogConfig {
-        LogConfig { segment_bytes: 4 * crate::disk::BLOCK as u64, prepare: true }
-    }
-}
 
 /// Whether the log takes records.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -94,6 +81,12 @@ pub enum AppendError {
     Corrupt { at: Offset },
     #[error("the partition has no offsets left")]
     OffsetsExhausted,
+    /// The batch does not follow the producer's last one (KIP-98).
+    #[error("producer {producer} sent sequence {found} where {expected} follows")]
+    OutOfOrderSequence { producer: i64, expected: i32, found: i32 },
+    /// A newer epoch of the producer has written.
+    #[error("producer {producer} has epoch {current}, not {found}")]
+    ProducerFenced { producer: i64, current: i16, found: i16 },
 }
 
 pub struct Log<B> {
