@@ -34,3 +34,5 @@ pub mod directory;
 pub mod disk;
 
 pub mod notify;
+
+pub mod mutants;

@@ -11,7 +11,7 @@ use zerocopy::big_endian::{I32, I64, U16};
 
 use super::builder::{empty_buffer, write_header};
 use super::codec::{self, Codec};
-use super::header::{self, DELETE_HORIZON_BIT};
+use super::header::{self, CODEC_BITS, DELETE_HORIZON_BIT};
 use super::record::{RecordError, RecordIter, RecordView};
 use super::varint::{put_varint, put_varlong, varlong_len};
 use super::view::{Batch, TimestampType};
@@ -35,11 +35,11 @@ pub enum Compacted {
 }
 
 /// Asks `judge` about each record and writes the batch without those that go. Tombstones that stay
-/// in a batch without a delete horizon give it `horizon`. `limit` bounds the decompressed records.
+/// in a batch without a delete horizon give it `horizon`, if there is one to give. `limit` bounds the decompressed records.
 pub fn compact_batch(
     batch: &Batch<'_>,
     limit: usize,
-    horizon: Timestamp,
+    horizon: Option<Timestamp>,
     mut judge: impl FnMut(Offset, &RecordView<'_>) -> Verdict,
 ) -> Result<Compacted, RecordError> {
     let decompressed = match batch.codec() {
@@ -57,14 +57,26 @@ pub fn compact_batch(
             kept.push(record);
         }
     }
-    let sets_horizon = tombstones && batch.delete_horizon().is_none();
+    let horizon = horizon.filter(|_| tombstones && batch.delete_horizon().is_none());
     if kept.is_empty() {
         Ok(Compacted::Empty)
-    } else if kept.len() as u64 == u64::from(batch.record_count().get()) && !sets_horizon {
+    } else if kept.len() as u64 == u64::from(batch.record_count().get()) && horizon.is_none() {
         Ok(Compacted::Unchanged)
     } else {
-        Ok(Compacted::Rewritten(write(batch, &kept, sets_horizon.then_some(horizon))))
+        Ok(Compacted::Rewritten(write(batch, &kept, horizon)))
     }
+}
+
+/// The batch without its records: what stays of the last batch of a segment, so that the segment's
+/// last offsets are those of a batch and whoever reads there gets on.
+pub fn empty_batch(batch: &Batch<'_>) -> Vec<u8> {
+    let mut out = empty_buffer(header::HEADER_LEN);
+    let mut header = batch.header();
+    header.length = header::length_field(out.len());
+    header.records_count = I32::ZERO;
+    header.attributes = U16::new(header.attributes.get() & !CODEC_BITS);
+    write_header(header, &mut out);
+    out
 }
 
 fn write(batch: &Batch<'_>, kept: &[RecordView<'_>], horizon: Option<Timestamp>) -> Vec<u8> {
@@ -135,7 +147,7 @@ mod tests {
 
     fn compact(bytes: &[u8], keys: &str) -> Compacted {
         let (batch, _) = Batch::split_first(bytes).unwrap();
-        compact_batch(&batch, LIMIT, HORIZON, |_, record| {
+        compact_batch(&batch, LIMIT, Some(HORIZON), |_, record| {
             let kept = record.key.is_some_and(|key| keys.as_bytes().contains(&key[0]));
             if kept { Verdict::Keep } else { Verdict::Drop }
         })
@@ -184,5 +196,10 @@ mod tests {
         let Compacted::Rewritten(bytes) = compact(&sample(Codec::Lz4), "abcd") else { panic!() };
         assert_eq!(compact(&bytes, "abcd"), Compacted::Unchanged);
         assert_eq!(compact(&bytes, ""), Compacted::Empty);
+        let (batch, _) = Batch::split_first(&bytes).unwrap();
+        let empty = empty_batch(&batch);
+        assert_eq!((empty.len(), records(&empty).len()), (header::HEADER_LEN, 0));
+        let (empty, _) = Batch::split_first(&empty).unwrap();
+        assert_eq!((empty.next_offset(), empty.check_crc()), (Offset::new(45), Ok(())));
     }
 }

@@ -78,7 +78,8 @@ impl BatchHeader {
         }
         Codec::from_wire(self.attributes.get() & CODEC_BITS).ok_or(BatchError::Codec)?;
         let (count, last) = (self.records_count.get(), self.last_offset_delta.get());
-        if count <= 0 || last < count - 1 {
+        // A batch without records is what compaction leaves where offsets end that must not be forgotten.
+        if count < 0 || last < 0 || last < count - 1 {
             return Err(BatchError::Counts);
         }
         base.checked_add(RecordCount::new(last.unsigned_abs() + 1)).ok_or(BatchError::OffsetOverflow)?;

@@ -39,7 +39,7 @@ mod builder;
 pub use builder::{BatchBuilder, BuildError, record_size_upper_bound};
 
 mod compacted;
-pub use compacted::{Compacted, Verdict, compact_batch};
+pub use compacted::{Compacted, Verdict, compact_batch, empty_batch};
 
 #[cfg(test)]
 mod tests;

@@ -84,7 +84,7 @@ impl<'a> Batch<'a> {
         self.base_offset() + self.offset_span()
     }
 
-    /// At least 1.
+    /// At least 1 as a producer sends it; 0 where compaction took all records and kept the offsets.
     #[inline]
     pub fn record_count(&self) -> RecordCount {
         RecordCount::new(self.0.header.records_count.get().unsigned_abs())

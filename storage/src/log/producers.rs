@@ -103,12 +103,7 @@ impl ProducerStates {
         if id == ProducerId::NONE {
             return;
         }
-        let known = Remembered {
-            first: batch.base_sequence().get(),
-            last: last_sequence(batch),
-            base,
-            next,
-        };
+        let known = Remembered { first: batch.base_sequence().get(), last: last_sequence(batch), base, next };
         let producer = self.producers.entry(id).or_insert_with(|| Producer {
             epoch,
             batches: VecDeque::new(),
