@@ -93,7 +93,7 @@ pub async fn recover<D: Disk>(
     };
     let Some(found) = found else {
         create_log_dirs(disk, id).await?;
-        return Ok(Recovery::new(disk, dir, options, false).finish_empty());
+        return Recovery::new(disk, dir, options, false).finish_empty().await;
     };
     Recovery::new(disk, dir, options, found.compacted).run(&found.bases).await
 }
@@ -126,7 +126,7 @@ impl<'a, D: Disk> Recovery<'a, D> {
     async fn run(mut self, bases: &[Offset]) -> io::Result<Recovered<D::Buf>> {
         let point = self.options.checkpoint;
         let Some((&first, _)) = bases.split_first() else {
-            return Ok(self.finish_empty());
+            return self.finish_empty().await;
         };
         let start = point.map_or(first, |point| point.start);
         if start < first {
@@ -141,16 +141,20 @@ impl<'a, D: Disk> Recovery<'a, D> {
         self.read_unfinished(start, bases).await
     }
 
-    /// A partition without files. If a checkpoint says that it had records, they are gone.
-    fn finish_empty(self) -> Recovered<D::Buf> {
+    /// A partition without segments. If a checkpoint says that it had records, they are gone; if
+    /// retention took them all, an index remembers who wrote them.
+    async fn finish_empty(self) -> io::Result<Recovered<D::Buf>> {
         let (start, end) =
             self.options.checkpoint.map_or_else(Default::default, |point| (point.start, point.offset));
         if start < end {
             let records = end.get() - start.get();
             tracing::error!(dir = self.dir, records, "the partition's files are gone");
-            return self.finish_lost(start);
+            return Ok(self.finish_lost(start));
         }
-        self.finish(Found::empty(start))
+        let known = self.load_index(start).await?;
+        let producers = known.and_then(|known| ProducerStates::from_bytes(&known.producers));
+        let (producers, compacted) = (producers.unwrap_or_default(), self.compacted);
+        Ok(self.finish(Found { producers, compacted, ..Found::empty(start) }))
     }
 
     /// Records that must be there are not: nothing is served from where they began, nothing is

@@ -78,7 +78,10 @@ fn offsets_are_dense_and_nothing_is_readable_before_it_is_durable() {
     let mut slices = Vec::new();
     assert_eq!(log.plan_read(Offset::ZERO, 100, &mut slices), Ok(ReadPlan::AtEnd));
     let plan = log.plan_write(&Heap).unwrap();
-    assert_eq!((plan.upto, plan.create.as_slice()), (Offset::new(5), &[NewFile { segment: Offset::ZERO, from_spare: false }][..]));
+    assert_eq!(
+        (plan.upto, plan.create.as_slice()),
+        (Offset::new(5), &[NewFile { segment: Offset::ZERO, from_spare: false }][..])
+    );
     perform(&mut log, &plan);
     assert!(matches!(log.plan_read(Offset::ZERO, 1000, &mut slices), Ok(ReadPlan::Hot { .. })));
     assert_eq!(log.plan_read(Offset::new(5), 100, &mut slices), Ok(ReadPlan::AtEnd));

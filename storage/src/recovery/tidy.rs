@@ -2,8 +2,10 @@
 //!
 //!     A-D.swap                   compaction was past its point of no return: finished (segment/swap.rs)
 //!     *.cleaned, *.tmp, spare    half-made files, of use to nobody: removed
-//!     segments below the start   deleted for good by retention or delete-records: removed
-//!     A.index without A.log      removed
+//!     segments below the start   deleted for good by retention or delete-records: removed, but for the
+//!                                newest, which may know the log's producers
+//!     indexes below the log      removed; one above it is that of a segment still without records, which
+//!                                may be the last to know the log's producers
 //!
 //! Nothing else is removed here, whatever its name.
 
@@ -37,14 +39,15 @@ pub async fn tidy<D: Disk>(disk: &D, dir: &str, start: Option<Offset>) -> io::Re
     bases.sort_unstable();
     let below = start.map_or(0, |start| {
         let expired = |pair: &&[Offset]| matches!(**pair, [_, next] if next <= start);
-        bases.windows(2).take_while(expired).count()
+        bases.windows(2).take_while(expired).count().saturating_sub(1)
     });
     let expired: Vec<Offset> = bases.drain(..below).collect();
+    let first = bases.first().copied().or(start).unwrap_or_default();
     let compacted = names.iter().any(|name| name == name::COMPACTED_MARK);
     let mut removed = false;
     for file in names {
         let expired = name::parse_log_file(&file).is_some_and(|base| expired.contains(&base));
-        let orphan = name::parse_index_file(&file).is_some_and(|base| !bases.contains(&base));
+        let orphan = name::parse_index_file(&file).is_some_and(|base| base < first);
         let half_made = name::is_cleaned_file(&file) || file.ends_with(".tmp") || file == name::SPARE_FILE;
         if expired || orphan || half_made {
             swap::remove_if_there(disk, &format!("{dir}/{file}")).await?;

@@ -166,7 +166,8 @@ impl IndexFile {
     pub fn from_bytes(bytes: &[u8], base: Offset) -> Option<IndexFile> {
         let (header, body) = bytes.split_at_checked(HEADER_LEN)?;
         let word = |at: usize| header.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
-        let whole = header.starts_with(&MAGIC) && word(4)? == VERSION && word(12)? == checksum(word(8)?, body);
+        let whole =
+            header.starts_with(&MAGIC) && word(4)? == VERSION && word(12)? == checksum(word(8)?, body);
         if !whole {
             return None;
         }

@@ -162,12 +162,15 @@ impl<D: Disk> Store<D> {
         sync_names: bool,
         files: &mut Vec<(Rc<D::File>, bool)>,
     ) -> io::Result<()> {
+        // Each name is durable before the next one, or a power cut could leave a hole in the log.
+        let sync_names = sync_names || 1 < plan.create.len() || log.name_pending.get();
         for new in &plan.create {
             self.create(log, *new).await?;
+            if sync_names && !self.options.mutation.is(Mutant::NoDirectorySync) {
+                self.disk.sync_dir(&log.dir).await?;
+            }
         }
-        if !plan.create.is_empty() && sync_names && !self.options.mutation.is(Mutant::NoDirectorySync) {
-            self.disk.sync_dir(&log.dir).await?;
-        }
+        log.name_pending.set(!plan.create.is_empty() && !sync_names);
         let mut last_segment = None;
         for write in &plan.writes {
             let file = self.file(log, write.segment).await?;
@@ -277,6 +280,7 @@ impl<D: Disk> Store<D> {
         for part in parts {
             match part.result {
                 Ok(()) => {
+                    part.log.name_pending.set(false);
                     let open = log_is_open(&part.log);
                     if part.flushes {
                         part.log.log.borrow_mut().handle_durable(part.upto, &part.reached, part.bytes);

@@ -207,7 +207,7 @@ impl<D: Disk> Store<D> {
                 let waits = log.check_open().is_ok() && !self.stopping.get();
                 match active {
                     Some(_) if self.options.mutation.is(Mutant::IndexPastDurable) => Some(true),
-                    Some(active) if extent.len <= active.durable_len() => Some(0 < extent.len),
+                    Some(active) if extent.len <= active.durable_len() => Some(true),
                     Some(_) if waits => None,
                     _ => Some(false),
                 }
@@ -215,7 +215,7 @@ impl<D: Disk> Store<D> {
         };
         if self.work.until(settled).await {
             small_file::replace(&self.disk, &log.dir, &name::index_file(base), &index).await?;
-            log.indexed.set((base, extent.len));
+            log.indexed.set(Some((base, extent.len)));
         }
         Ok(())
     }
@@ -224,11 +224,13 @@ impl<D: Disk> Store<D> {
 impl<D: Disk> OpenLog<D> {
     /// Bytes of the active segment behind its index file.
     fn unindexed_bytes(&self) -> u64 {
-        let (base, indexed) = self.indexed.get();
+        let indexed = self.indexed.get();
         self.read(|log| {
             let active = log.segments().next_back().filter(|_| log.check_open().is_ok());
-            let known = |active: &crate::segment::Segment| if active.base() == base { indexed } else { 0 };
-            active.map_or(0, |active| active.durable_len().saturating_sub(known(active)))
+            active.map_or(0, |active| {
+                let known = indexed.filter(|(base, _)| *base == active.base()).map_or(0, |(_, len)| len);
+                active.durable_len().saturating_sub(known)
+            })
         })
     }
 }

@@ -130,8 +130,10 @@ pub struct OpenLog<D: Disk> {
     fence_told: Cell<bool>,
     /// The oldest segment whose file may still have to be cut to length.
     unfinished: Cell<Offset>,
-    /// How far the index file of the active segment reaches.
-    indexed: Cell<(Offset, u64)>,
+    /// Whether a segment was created whose name only the end of its round makes durable.
+    name_pending: Cell<bool>,
+    /// Which segment's index was last written while it was active, and how far it reaches.
+    indexed: Cell<Option<(Offset, u64)>>,
     /// Whether maintenance is to write that index again.
     index_due: Cell<bool>,
     /// Whether old segments are being deleted or compacted.
@@ -219,7 +221,8 @@ impl<D: Disk> Store<D> {
             in_maintenance: Cell::new(false),
             fence_told: Cell::new(false),
             unfinished: Cell::new(active),
-            indexed: Cell::new((active, 0)),
+            name_pending: Cell::new(false),
+            indexed: Cell::new(None),
             index_due: Cell::new(false),
             busy: Cell::new(false),
             durable_start: Cell::new(recovered_from.map_or(Offset::ZERO, |point| point.start)),

@@ -102,6 +102,9 @@ impl<D: Disk> Store<D> {
             if log.read(|log| log.check_open().is_err()) {
                 return Ok(());
             }
+            if !self.producers_outlive(log, base) {
+                return Ok(());
+            }
             let len = log.read(|log| log.segments().next().map_or(0, |first| first.len()));
             self.close(log, base);
             log.log.borrow_mut().remove_expired(base);
@@ -112,6 +115,25 @@ impl<D: Disk> Store<D> {
             count(&self.counters.deleted_bytes, len);
         }
         Ok(())
+    }
+
+    /// Whether the index behind an expired segment remembers the log's producers. If it is not there
+    /// yet it soon will be: a log without records must still know who wrote them last.
+    fn producers_outlive(&self, log: &Rc<OpenLog<D>>, expired: Offset) -> bool {
+        let next = log.read(|log| {
+            let next = log.segments().find(|segment| expired < segment.base());
+            next.map(|segment| (segment.base(), segment.is_sealed()))
+        });
+        let (next, sealed) = next.expect("BUG: an active segment follows a sealed one");
+        if sealed {
+            return next < log.unfinished.get();
+        }
+        let indexed = log.indexed.get().is_some_and(|(base, _)| base == next);
+        if !indexed {
+            log.index_due.set(true);
+            self.mark_for_maintenance(log);
+        }
+        indexed
     }
 
     /// Flushes logs whose policy asks for it now. Call often where there are such logs.

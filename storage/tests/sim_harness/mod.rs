@@ -121,6 +121,8 @@ pub struct Workload {
     rng: SimRng,
     producers: BTreeMap<LogId, Producer>,
     appends_left: usize,
+    /// Rounds of retention, compaction and the like that go on when nothing is appended any more.
+    chores_left: usize,
 }
 
 pub fn log_ids(count: usize) -> Vec<LogId> {
@@ -225,9 +227,9 @@ impl Workload {
         }
         let pool = LocalPool::new();
         spawn_tasks(&pool.spawner(), &store, &told);
-        let appends_left = 4 + rng.below(24);
+        let appends_left = 4 + rng.below(if seed % 4 == 3 { 60 } else { 24 });
         let producers = BTreeMap::new();
-        Workload { disk, store, told, history, logs, pool, rng, producers, appends_left }
+        Workload { disk, store, told, history, logs, pool, rng, producers, appends_left, chores_left: 12 }
     }
 
     /// Does one thing: appends, retries, deletes, compacts, or completes an operation of the disk.
@@ -245,24 +247,24 @@ impl Workload {
             11 if self.appends_left % 5 == 4 => {
                 self.spawn(|store, _| async move { store.write_checkpoint().await.map_or((), |()| ()) })
             }
-            12 if appending => {
+            12 | 17 if self.has_chore() => {
                 pass_time(self.rng.below(300) as i64);
                 self.spawn(|store, _| async move { store.keep_house().await.map_or((), |()| ()) })
             }
-            13 if appending => self.spawn(|store, events| async move {
+            13 | 18 | 19 if self.has_chore() => self.spawn(|store, events| async move {
                 drop(store.compact_next(&events).await); // after a fault it says what happened
             }),
-            14 if appending => {
+            14 if self.has_chore() => {
                 self.store.index_active_segments(0);
                 true
             }
-            15 if appending && self.rng.below(4) == 0 => self.delete_records(),
+            15 if self.rng.below(4) == 0 && self.has_chore() => self.delete_records(),
             16 if appending && self.rng.below(24) == 0 => self.remove_log(),
             _ => self.disk.step(),
         };
         self.pool.run_until_stalled();
         self.note_starts();
-        progressed || 0 < self.appends_left
+        progressed || 0 < self.appends_left || 0 < self.chores_left
     }
 
     fn spawn<F: Future<Output = ()> + 'static>(
@@ -283,6 +285,14 @@ impl Workload {
             history.start_max = history.start_max.max(start);
             history.clean_max = history.clean_max.max(clean);
         }
+    }
+
+    fn has_chore(&mut self) -> bool {
+        let has = 0 < self.appends_left || 0 < self.chores_left;
+        if self.appends_left == 0 {
+            self.chores_left = self.chores_left.saturating_sub(1);
+        }
+        has
     }
 
     fn delete_records(&mut self) -> bool {
@@ -450,7 +460,8 @@ async fn open(
         options.checkpoint = checkpoint.logs.get(&id).copied();
         options.mutation = Mutation::new(mutant);
         let recovered = recover(&disk, id, &options).await.expect("the disk works");
-        assert_eq!(*recovered.log.state(), LogState::Open, "log {id} was taken for corrupt");
+        let state = recovered.log.state();
+        assert_eq!(*state, LogState::Open, "log {id} was taken for corrupt; there are {:?}", disk.files());
         let log = store.add(id, recovered.log, options.checkpoint);
         history.logs.insert(id, read_log(&store, &log).await);
     }
