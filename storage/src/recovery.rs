@@ -339,7 +339,8 @@ impl<'a, D: Disk> Recovery<'a, D> {
             }
         }
         // A segment that ends with its index, and is not continued: the next one is missing.
-        if !later.is_empty() && self.load_finished_index(tail.base, tail.file_len).await?.is_some() {
+        let whole = self.load_finished_index(tail.base, tail.file_len).await?;
+        if !later.is_empty() && whole.is_some_and(|file| 0 < file.extent.len) {
             return Ok(true);
         }
         if valid_batch_beyond(&tail.file, len + TORN_REACH, tail.file_len, next).await? {

@@ -2,8 +2,8 @@
 //!
 //!     A-D.swap                   compaction was past its point of no return: finished (segment/swap.rs)
 //!     *.cleaned, *.tmp, spare    half-made files, of use to nobody: removed
-//!     segments below the start   deleted for good by retention or delete-records: removed, but for the
-//!                                newest, which may know the log's producers
+//!     segments below the start   deleted for good by retention or delete-records: removed, but for those
+//!                                that are needed to tell the log's producers
 //!     indexes below the log      removed; one above it is that of a segment still without records, which
 //!                                may be the last to know the log's producers
 //!
@@ -39,8 +39,11 @@ pub async fn tidy<D: Disk>(disk: &D, dir: &str, start: Option<Offset>) -> io::Re
     bases.sort_unstable();
     let below = start.map_or(0, |start| {
         let expired = |pair: &&[Offset]| matches!(**pair, [_, next] if next <= start);
-        bases.windows(2).take_while(expired).count().saturating_sub(1)
+        bases.windows(2).take_while(expired).count()
     });
+    // From the newest of them that has an index on, the others tell the producers of what follows.
+    let indexed = |base: &Offset| names.iter().any(|name| name::parse_index_file(name) == Some(*base));
+    let below = bases.get(..below).unwrap_or(&[]).iter().rposition(indexed).unwrap_or(0);
     let expired: Vec<Offset> = bases.drain(..below).collect();
     let first = bases.first().copied().or(start).unwrap_or_default();
     let compacted = names.iter().any(|name| name == name::COMPACTED_MARK);
