@@ -19,7 +19,7 @@ use ringlog_client::{
 const TOPIC: &str = "once";
 const PARTITIONS: u32 = 3;
 const PRODUCERS: u32 = 2;
-const RECORDS: u32 = 6000;
+const RECORDS: u32 = 12_000;
 
 /// On the filesystem of the repository: the system's temporary directory may be a tmpfs, which has no
 /// O_DIRECT.
@@ -59,7 +59,7 @@ async fn produce(producer: Producer, id: u32) -> Vec<(u32, Offset)> {
     for number in 0..RECORDS {
         let record = Record::to(TOPIC).partition(number % PARTITIONS).value(value(id, number));
         tickets.push(producer.enqueue(record).await.unwrap());
-        if number % 50 == 0 {
+        if number % 40 == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await; // many requests, not one large one
         }
     }
@@ -120,6 +120,7 @@ async fn once_and_in_order(codec: Codec, lost: u32, cut: u32, seed: u64) {
             .batch_bytes(1 << 10)
             .linger(Duration::from_millis(1))
             .retry_backoff(Duration::from_millis(5))
+            .delivery_timeout(Duration::from_secs(60))
             .build()
             .unwrap();
         producing.push(tokio::spawn(produce(producer, id)));
@@ -144,5 +145,5 @@ async fn records_are_there_once_and_in_order_over_a_network_that_cuts_connection
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_are_there_once_and_in_order_over_a_network_that_loses_replies() {
-    once_and_in_order(Codec::Lz4, 15, 15, 2).await;
+    once_and_in_order(Codec::Lz4, 20, 60, 2).await;
 }

@@ -197,16 +197,7 @@ async fn serve_requests(state: &Arc<State>, read: &mut OwnedReadHalf, reply: mps
             Api::Hello => {
                 let hello = HelloRequest::read(&body).unwrap();
                 shard = hello.shard.unwrap_or(shard);
-                let answer = HelloReply {
-                    error: ErrorCode::None,
-                    version: VERSION,
-                    shard,
-                    shards: SHARDS,
-                    node: NodeId::new(1),
-                    cluster: ClusterId::from_bytes([1; 16]),
-                    frame_body_bytes_max: FRAME_BODY_BYTES_MAX as u32,
-                    broker: "tiny".to_owned(),
-                };
+                let answer = welcome(shard);
                 frame(&header, |out| answer.append_to(out))
             }
             Api::Metadata => {
@@ -260,6 +251,19 @@ async fn serve_requests(state: &Arc<State>, read: &mut OwnedReadHalf, reply: mps
             api => panic!("the tiny broker does not know {api:?}"),
         };
         let _ = reply.send(answer);
+    }
+}
+
+fn welcome(shard: ShardId) -> HelloReply {
+    HelloReply {
+        error: ErrorCode::None,
+        version: VERSION,
+        shard,
+        shards: SHARDS,
+        node: NodeId::new(1),
+        cluster: ClusterId::from_bytes([1; 16]),
+        frame_body_bytes_max: FRAME_BODY_BYTES_MAX as u32,
+        broker: "tiny".to_owned(),
     }
 }
 

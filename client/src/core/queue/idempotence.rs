@@ -44,6 +44,13 @@ fn append(queue: &mut Queue<usize>, now: Instant, len: usize, batch: usize) -> A
     queue.append(fields, WhenFull::OpenNext, || now, || batch).unwrap()
 }
 
+/// Batches of one record each, each full.
+fn append_full(queue: &mut Queue<usize>, now: Instant, batches: usize) {
+    for batch in 0..batches {
+        append(queue, now, 390, batch);
+    }
+}
+
 fn claim(bytes: &[u8]) -> Claim {
     let (batch, rest) = Batch::split_first(bytes).unwrap();
     assert!(rest.is_empty());
@@ -74,7 +81,7 @@ fn stamps(sent: &[(FlightId, (i16, i32))]) -> Vec<(i16, i32)> {
 fn sent(batches: usize) -> (Queue<usize>, Instant, Vec<FlightId>) {
     let (mut queue, start) = (queue(5), Instant::now());
     queue.offer_identity(identity(0));
-    (0..batches).for_each(|batch| drop(append(&mut queue, start, 390, batch)));
+    append_full(&mut queue, start, batches);
     let flights = send(&mut queue, start).into_iter().map(|(flight, _)| flight).collect();
     (queue, start, flights)
 }
@@ -87,7 +94,7 @@ fn error() -> Arc<str> {
 fn nothing_is_sent_before_the_identity_and_then_from_zero() {
     let (mut queue, start) = (queue(5), Instant::now());
     assert!(!queue.wants_identity(), "nothing is to be sent");
-    (0..3).for_each(|batch| drop(append(&mut queue, start, 390, batch)));
+    append_full(&mut queue, start, 3);
     assert!(queue.wants_identity() && queue.poll_send(start).is_none());
     assert_eq!(queue.poll_timeout(true), Some(start + DELIVERY), "nothing else is due");
     queue.offer_identity(identity(3));
