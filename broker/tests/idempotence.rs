@@ -16,6 +16,12 @@ use ringlog_client::{
     Client, Codec, Offset, OffsetSpec, PartitionIndex, Producer, Record, StartAt, Ticket, TopicSpec,
 };
 
+/// Partition and offset.
+type Place = (u32, Offset);
+
+/// Producer and number.
+type Sent = (u32, u32);
+
 const TOPIC: &str = "once";
 const PARTITIONS: u32 = 3;
 const PRODUCERS: u32 = 2;
@@ -47,14 +53,13 @@ fn value(producer: u32, number: u32) -> Vec<u8> {
     [producer.to_le_bytes(), number.to_le_bytes()].concat()
 }
 
-/// Producer and number.
-fn read_value(value: &[u8]) -> (u32, u32) {
+fn read_value(value: &[u8]) -> Sent {
     let part = |at: usize| u32::from_le_bytes(value[at..at + 4].try_into().unwrap());
     (part(0), part(4))
 }
 
 /// Sends a run of records, round robin over the partitions; gives each its place.
-async fn produce(producer: Producer, id: u32) -> Vec<(u32, Offset)> {
+async fn produce(producer: Producer, id: u32) -> Vec<Place> {
     let mut tickets: Vec<Ticket> = Vec::new();
     for number in 0..RECORDS {
         let record = Record::to(TOPIC).partition(number % PARTITIONS).value(value(id, number));
@@ -73,7 +78,7 @@ async fn produce(producer: Producer, id: u32) -> Vec<(u32, Offset)> {
 }
 
 /// Every record of the topic with its place, in the order of the partitions.
-async fn read_all(client: &Client) -> Vec<((u32, Offset), (u32, u32))> {
+async fn read_all(client: &Client) -> Vec<(Place, Sent)> {
     let mut reader = client.reader().topic(TOPIC).start(StartAt::Earliest).build().await.unwrap();
     let mut found = Vec::new();
     let mut ends = 0;
@@ -91,9 +96,9 @@ async fn read_all(client: &Client) -> Vec<((u32, Offset), (u32, u32))> {
     found
 }
 
-fn check(found: &[((u32, Offset), (u32, u32))], told: &HashMap<(u32, u32), (u32, Offset)>) {
+fn check(found: &[(Place, Sent)], told: &HashMap<Sent, Place>) {
     let mut last: HashMap<(u32, u32), u32> = HashMap::new();
-    let mut seen: HashMap<(u32, u32), (u32, Offset)> = HashMap::new();
+    let mut seen: HashMap<Sent, Place> = HashMap::new();
     for (place, record) in found {
         if let Some(before) = seen.insert(*record, *place) {
             panic!("record {record:?} is at {before:?} and at {place:?}");
