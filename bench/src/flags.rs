@@ -99,7 +99,8 @@ pub struct Flags {
     /// Closed loop: unacknowledged records of each producer [default: what its buffer holds].
     #[arg(long, value_name = "N", value_parser = parse_some)]
     pub outstanding: Option<usize>,
-    /// Batches of a partition that are under way at a time.
+    /// Batches of a partition that are under way at a time; above 5 the producers are not idempotent: a
+    /// broker remembers no more of each.
     #[arg(long, value_name = "N", default_value_t = client::limits::IN_FLIGHT_PER_PARTITION, value_parser = parse_some)]
     pub in_flight: usize,
     /// A batch is sent when it has this size; 1 sends each record by itself.
@@ -192,6 +193,11 @@ impl fmt::Display for Workload {
 }
 
 impl Flags {
+    /// Whether each batch is stored once, however often it is sent: the client's default, where it can be.
+    pub fn is_idempotent(&self) -> bool {
+        matches!(self.acks, Acks::All) && self.in_flight <= client::limits::IN_FLIGHT_IDEMPOTENT_MAX
+    }
+
     /// Tells the first thing that makes no sense, in words for the user.
     pub fn check(&self, workload: Workload) -> Result<(), String> {
         if self.verify && self.record_size < VERIFIED_LEN_MIN as u64 {

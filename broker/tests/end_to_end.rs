@@ -17,7 +17,7 @@ async fn a_produced_record_comes_back() {
     let broker = EmbeddedBroker::start(scratch()).unwrap();
     let client = Client::connect(broker.addr().to_string()).await.unwrap();
     client.admin().create_topic(TopicSpec::new("orders").partitions(2)).await.unwrap();
-    let producer = client.producer().linger(Duration::ZERO).build();
+    let producer = client.producer().linger(Duration::ZERO).build().unwrap();
     for n in 0..100u32 {
         let record = Record::to("orders").key(format!("k{n}")).value(format!("v{n}"));
         producer.send(record).await.unwrap();

@@ -22,7 +22,7 @@ fn broker() -> EmbeddedBroker {
 
 async fn produce_and_consume(client: &Client, topic: &str) {
     client.admin().create_topic(TopicSpec::new(topic).partitions(PARTITIONS)).await.unwrap();
-    let producer = client.producer().build();
+    let producer = client.producer().build().unwrap();
     let mut tickets = Vec::new();
     for n in 0..600u32 {
         let record = Record::to(topic).partition(n % PARTITIONS).value(n.to_le_bytes().to_vec());

@@ -167,7 +167,8 @@ fn exit_of(code: ErrorCode) -> Exit {
         ErrorCode::InvalidTopic
         | ErrorCode::InvalidPartitions
         | ErrorCode::InvalidReplicationFactor
-        | ErrorCode::InvalidConfig => Exit::Usage,
+        | ErrorCode::InvalidConfig
+        | ErrorCode::OffsetOutOfRange => Exit::Usage,
         _ => Exit::Error,
     }
 }

@@ -126,8 +126,13 @@ async fn produce(
 ) -> Vec<(PartitionIndex, Offset, Stamp)> {
     let mut rng = Rng(seed);
     let codec = [Codec::None, Codec::Lz4][(producer % 2) as usize];
-    let sender =
-        client.producer().acks(Acks::All).compression(codec).linger(Duration::from_millis(1)).build();
+    let sender = client
+        .producer()
+        .acks(Acks::All)
+        .compression(codec)
+        .linger(Duration::from_millis(1))
+        .build()
+        .unwrap();
     let mut tickets = Vec::new();
     for number in 0..RECORDS_MAX {
         let stamp = Stamp { cycle, producer, number };

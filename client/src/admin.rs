@@ -1,7 +1,7 @@
 //! Admin: topics made, deleted, listed and described; offsets and counters asked for.
 //!
 //!     create_topic ▸ describe_topic ▸ list_topics ▸ delete_topic        any broker answers
-//!     list_offsets                                                      the partition's leader answers
+//!     list_offsets ▸ delete_records                                     the partition's leader answers
 //!     stats                                                             the broker we are connected to
 //!
 //! Nothing is retried: a connection that was lost is made again, but a request that may have been
@@ -204,6 +204,19 @@ impl Admin {
         let topic = self.cluster.look_up_anew(&Arc::from(topic)).await?;
         let mut found = self.cluster.list_offsets(&topic, &[partition], spec).await?;
         Ok(found.pop().expect("BUG: one answer per partition asked for"))
+    }
+
+    /// Deletes the records below `before`, or all that are committed if it is `None`, durably. Returns
+    /// the first offset that the partition has now. Offsets are not used again.
+    pub async fn delete_records(
+        &self,
+        topic: &str,
+        partition: PartitionIndex,
+        before: Option<Offset>,
+    ) -> Result<Offset, AdminError> {
+        check_name(topic)?;
+        let topic = self.cluster.look_up_anew(&Arc::from(topic)).await?;
+        self.cluster.delete_records(&topic, partition, before).await
     }
 
     /// Counters of the broker that the client's first connection leads to.

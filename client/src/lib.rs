@@ -31,7 +31,7 @@ mod core;
 mod driver;
 
 mod producer;
-pub use producer::{Partitioner, Producer, ProducerBuilder, Ticket};
+pub use producer::{InvalidProducer, Partitioner, Producer, ProducerBuilder, Ticket};
 
 mod reader;
 pub use reader::{Reader, ReaderBuilder, RecordStream, StartAt};

@@ -34,6 +34,11 @@ pub const LINGER: Duration = Duration::from_millis(5);
 pub const BATCH_BYTES: usize = 64 << 10;
 pub const BUFFER_BYTES: usize = 32 << 20;
 pub const IN_FLIGHT_PER_PARTITION: usize = 5;
+
+/// Most batches of a partition that an idempotent producer has under way: the broker remembers the
+/// last 5 of each producer, so that any of them can be sent again.
+pub const IN_FLIGHT_IDEMPOTENT_MAX: usize = 5;
+
 pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// First pause after a failure; doubled with each further one up to [`BACKOFF_MAX`].
@@ -64,3 +69,4 @@ pub const SMALL_FRAME_BYTES: usize = 64 << 10;
 const _: () = assert!(PRODUCE_REQUEST_BYTES_MAX >= BATCH_BYTES_MAX);
 const _: () = assert!(2 * PRODUCE_REQUEST_BYTES_MAX <= FRAME_BODY_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES <= BUFFER_BYTES);
+const _: () = assert!(IN_FLIGHT_PER_PARTITION <= IN_FLIGHT_IDEMPOTENT_MAX);

@@ -10,9 +10,10 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use protocol::api::{
-    CreateTopicReply, CreateTopicRequest, DecodeError, DeleteTopicReply, DeleteTopicRequest, ErrorResponse,
-    FetchReply, FetchRequest, HelloReply, HelloRequest, ListOffsetsReply, ListOffsetsRequest, Message,
-    MetadataReply, MetadataRequest, ProduceReply, ProduceRequest, StatsReply, StatsRequest, Writer,
+    CreateTopicReply, CreateTopicRequest, DecodeError, DeleteRecordsReply, DeleteRecordsRequest,
+    DeleteTopicReply, DeleteTopicRequest, ErrorResponse, FetchReply, FetchRequest, HelloReply, HelloRequest,
+    InitProducerIdReply, InitProducerIdRequest, ListOffsetsReply, ListOffsetsRequest, Message, MetadataReply,
+    MetadataRequest, ProduceReply, ProduceRequest, StatsReply, StatsRequest, Writer,
 };
 use protocol::frame::{FRAME_HEADER_LEN, FrameError, FrameHeader};
 
@@ -41,7 +42,7 @@ const fn whole<M: Message>(name: &'static str) -> Decoder {
     Decoder { name, read: |body| M::read(body).map(drop) }
 }
 
-const DECODERS: [Decoder; 17] = [
+const DECODERS: [Decoder; 21] = [
     whole::<HelloRequest>("HelloRequest"),
     whole::<HelloReply>("HelloReply"),
     whole::<MetadataRequest>("MetadataRequest"),
@@ -56,6 +57,10 @@ const DECODERS: [Decoder; 17] = [
     Decoder { name: "FetchReply", read: |body| FetchReply::parse(body).map(drop) },
     whole::<ListOffsetsRequest>("ListOffsetsRequest"),
     whole::<ListOffsetsReply>("ListOffsetsReply"),
+    whole::<InitProducerIdRequest>("InitProducerIdRequest"),
+    whole::<InitProducerIdReply>("InitProducerIdReply"),
+    whole::<DeleteRecordsRequest>("DeleteRecordsRequest"),
+    whole::<DeleteRecordsReply>("DeleteRecordsReply"),
     whole::<StatsRequest>("StatsRequest"),
     whole::<StatsReply>("StatsReply"),
     Decoder { name: "ErrorResponse", read: |body| ErrorResponse::read(body).map(drop) },
@@ -89,7 +94,7 @@ fn read_within_budget(decoder: &Decoder, body: &Bytes) -> Result<(), DecodeError
 }
 
 fn decoder_of(name: &str) -> &'static Decoder {
-    static ALL: [Decoder; 17] = DECODERS;
+    static ALL: [Decoder; 21] = DECODERS;
     ALL.iter().find(|decoder| decoder.name == name).unwrap_or_else(|| panic!("{name} is not in DECODERS"))
 }
 
@@ -155,6 +160,8 @@ proptest! {
         created in messages::create_topic_reply(),
         delete in messages::delete_topic_request(),
         deleted in messages::delete_topic_reply(),
+        ask in messages::init_producer_id_request(),
+        given in messages::init_producer_id_reply(),
         refused in messages::error_response(),
     ) {
         check_whole("HelloRequest", &hello);
@@ -163,6 +170,8 @@ proptest! {
         check_whole("CreateTopicReply", &created);
         check_whole("DeleteTopicRequest", &delete);
         check_whole("DeleteTopicReply", &deleted);
+        check_whole("InitProducerIdRequest", &ask);
+        check_whole("InitProducerIdReply", &given);
         let mut body = Vec::new();
         refused.append_to(&mut body);
         prop_assert_eq!(ErrorResponse::read(&body).unwrap(), refused);
@@ -175,12 +184,16 @@ proptest! {
         answer in messages::metadata_reply(),
         list in messages::list_offsets_request(),
         listed in messages::list_offsets_reply(),
+        delete in messages::delete_records_request(),
+        deleted in messages::delete_records_reply(),
         stats in messages::stats_reply(),
     ) {
         check_whole("MetadataRequest", &ask);
         check_whole("MetadataReply", &answer);
         check_whole("ListOffsetsRequest", &list);
         check_whole("ListOffsetsReply", &listed);
+        check_whole("DeleteRecordsRequest", &delete);
+        check_whole("DeleteRecordsReply", &deleted);
         check_whole("StatsRequest", &StatsRequest);
         check_whole("StatsReply", &stats);
     }

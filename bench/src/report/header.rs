@@ -62,8 +62,9 @@ impl Header<'_> {
     fn producer(&self) -> String {
         let flags = self.flags;
         let routing = if flags.no_routing { ", no routing" } else { "" };
+        let idempotent = if flags.is_idempotent() { "" } else { ", not idempotent" };
         format!(
-            "acks {}, batch {}, linger {:?}, {} in flight, buffer {}, compression {}{routing}",
+            "acks {}, batch {}, linger {:?}, {} in flight, buffer {}, compression {}{idempotent}{routing}",
             flags.acks,
             bytes(flags.batch_bytes),
             flags.linger,

@@ -71,8 +71,9 @@ impl ProducerTask {
         control: &Arc<Control>,
         this: Assignment,
     ) -> Result<ProducerTask> {
-        let producer = client
-            .producer()
+        let builder = client.producer();
+        let builder = if flags.is_idempotent() { builder } else { builder.idempotence(false) };
+        let producer = builder
             .topic(flags.topic.as_str())
             .acks(flags.acks.into())
             .linger(flags.linger)
@@ -80,7 +81,7 @@ impl ProducerTask {
             .buffer_bytes(usize::try_from(flags.buffer_bytes)?)
             .in_flight(flags.in_flight)
             .compression(flags.compression)
-            .build();
+            .build()?;
         let number = u32::try_from(this.index)?;
         let window = flags.outstanding.map(|records| Arc::new(Semaphore::new(records)));
         let tally = Tally::new(this.acks, flags.record_size, window.clone(), flags.verify);

@@ -15,7 +15,11 @@ use std::time::Duration;
 use protocol::model::limits::{BATCH_BYTES_MAX, FRAME_BODY_BYTES_MAX, PARTITIONS_PER_TOPIC_MAX};
 
 use super::LogFormat;
-use super::value::{Advertised, Count, Cpus, Size, Value, show_micros, show_size};
+use storage::log::{Cleanup, DirtyRatio};
+
+use super::value::{
+    Advertised, Count, CountLimit, Cpus, Millis, MillisLimit, Size, SizeLimit, Value, show_micros, show_size,
+};
 
 /// A key whose value is a `T`.
 pub struct Key<T> {
@@ -129,12 +133,53 @@ keys! {
     CHECKPOINT_INTERVAL: Duration = "storage.checkpoint_interval", "10s", Some((100_000, 3_600_000_000)),
         "How often the point from which recovery has to read is written. After a crash a broker reads \
          what it wrote since: shorter starts faster, longer writes less.";
+    PRODUCER_ID_EXPIRATION: Duration = "storage.producer_id_expiration", "1d", Some((1_000, 31_536_000_000_000)),
+        "Kafka's `producer.id.expiration.ms`: an idempotent producer that has written nothing to a partition \
+         for this long is forgotten there. A batch that it sends again after that may be stored twice, so \
+         this is longer than any producer's delivery timeout.";
 
     TOPIC_PARTITIONS: Count = "topic.partitions", "1", Some((1, PARTITIONS_PER_TOPIC_MAX as u64)),
         "Partitions of a topic that is created without a number.";
     TOPIC_SEGMENT_BYTES: Size = "topic.segment_bytes", "1 GiB", Some((SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)),
         "`segment.bytes` of topics that do not set it: when a file of the log is closed and the next one \
          begun. Retention deletes whole files.";
+    TOPIC_SEGMENT_MS: MillisLimit = "topic.segment_ms", "7d", None,
+        "`segment.ms` of topics that do not set it: a file of the log is closed when its first record is this \
+         old, so that retention and compaction get at the records of topics with little traffic.";
+    TOPIC_RETENTION_MS: MillisLimit = "topic.retention_ms", "7d", None,
+        "`retention.ms` of topics that do not set it: a closed file is deleted when its newest record is \
+         older. -1 keeps records for ever.";
+    TOPIC_RETENTION_BYTES: SizeLimit = "topic.retention_bytes", "-1", None,
+        "`retention.bytes` of topics that do not set it: closed files of a partition are deleted, oldest \
+         first, while it is larger.";
+    TOPIC_CLEANUP_POLICY: Cleanup = "topic.cleanup_policy", "delete", None,
+        "`cleanup.policy` of topics that do not set it: `delete` deletes old files, `compact` keeps the last \
+         record of each key, `compact,delete` does both.";
+    TOPIC_DELETE_RETENTION_MS: Millis = "topic.delete_retention_ms", "1d", None,
+        "`delete.retention.ms` of topics that do not set it: how long a compacted partition keeps the record \
+         without value that says a key is gone, so that readers get to see it.";
+    TOPIC_MIN_CLEANABLE_DIRTY_RATIO: DirtyRatio = "topic.min_cleanable_dirty_ratio", "0.5", None,
+        "`min.cleanable.dirty.ratio` of topics that do not set it: the share of a partition that has to be \
+         uncompacted before it is compacted. Less saves disk and costs more copying. In the file it stands \
+         in quotes: `\"0.2\"`.";
+    TOPIC_MIN_COMPACTION_LAG_MS: Millis = "topic.min_compaction_lag_ms", "0", None,
+        "`min.compaction.lag.ms` of topics that do not set it: records younger than this are not compacted.";
+    TOPIC_FLUSH_MS: MillisLimit = "topic.flush_ms", "9223372036854775807", None,
+        "`flush.ms` of topics that do not set it. Kafka's default, \"never\", means something better here: every \
+         record is durable before it is acknowledged. With a number, records are acknowledged when they are \
+         written, and flushed when the oldest has waited this long: a machine that loses power loses what \
+         was acknowledged since; a broker that is killed loses nothing.";
+    TOPIC_FLUSH_MESSAGES: CountLimit = "topic.flush_messages", "9223372036854775807", None,
+        "`flush.messages` of topics that do not set it: as `topic.flush_ms`, counted in records. 1 is the same \
+         as \"never\": durable before acknowledged.";
+    TOPIC_MESSAGE_TIMESTAMP_BEFORE_MAX_MS: MillisLimit =
+        "topic.message_timestamp_before_max_ms", "9223372036854775807", None,
+        "`message.timestamp.before.max.ms` of topics that do not set it: a batch with a record that is older \
+         than this by the broker's clock is refused (InvalidTimestamp).";
+    TOPIC_MESSAGE_TIMESTAMP_AFTER_MAX_MS: MillisLimit = "topic.message_timestamp_after_max_ms", "1h", None,
+        "`message.timestamp.after.max.ms` of topics that do not set it: a batch with a record that is farther \
+         ahead of the broker's clock is refused. One record of the year 2100 would keep its file from \
+         retention until then.";
     TOPIC_MAX_MESSAGE_BYTES: Size = "topic.max_message_bytes", "1048588",
         Some((MESSAGE_BYTES_MIN, BATCH_BYTES_MAX as u64)),
         "`max.message.bytes` of topics that do not set it: the largest batch a producer may send, with \

@@ -9,7 +9,7 @@ use protocol::model::NodeId;
 use super::error::{ConfigError, Origin, Problem};
 use super::keys::{self, Info};
 use super::raw::RawConfig;
-use super::topic::TopicDefaults;
+use super::topic::{TopicConfig, TopicDefaults};
 use super::value::{Count, Cpus, Size, parse_cpu_list};
 use super::{Config, LogFormat};
 
@@ -73,14 +73,31 @@ fn resolve(raw: &mut RawConfig) -> Config {
         preempt_timer: raw.get(&keys::PREEMPT_TIMER),
         free_bytes_min: raw.get(&keys::FREE_BYTES_MIN).0,
         checkpoint_interval: raw.get(&keys::CHECKPOINT_INTERVAL),
-        topic_defaults: TopicDefaults {
-            partitions: narrow(raw.get(&keys::TOPIC_PARTITIONS)),
-            segment_bytes: raw.get(&keys::TOPIC_SEGMENT_BYTES).0,
-            max_message_bytes: bytes(raw.get(&keys::TOPIC_MAX_MESSAGE_BYTES)),
-        },
+        topic_defaults: topic_defaults(raw),
         log_filter: raw.get(&keys::LOG_FILTER),
         log_format: raw.get::<LogFormat>(&keys::LOG_FORMAT),
     }
+}
+
+fn topic_defaults(raw: &mut RawConfig) -> TopicDefaults {
+    let expiration = raw.get(&keys::PRODUCER_ID_EXPIRATION);
+    let config = TopicConfig {
+        segment_bytes: raw.get(&keys::TOPIC_SEGMENT_BYTES).0,
+        segment_ms: raw.get(&keys::TOPIC_SEGMENT_MS).0,
+        retention_ms: raw.get(&keys::TOPIC_RETENTION_MS).0,
+        retention_bytes: raw.get(&keys::TOPIC_RETENTION_BYTES).0,
+        cleanup: raw.get(&keys::TOPIC_CLEANUP_POLICY),
+        delete_retention_ms: raw.get(&keys::TOPIC_DELETE_RETENTION_MS).0,
+        min_cleanable_dirty_ratio: raw.get(&keys::TOPIC_MIN_CLEANABLE_DIRTY_RATIO),
+        min_compaction_lag_ms: raw.get(&keys::TOPIC_MIN_COMPACTION_LAG_MS).0,
+        flush_ms: raw.get(&keys::TOPIC_FLUSH_MS).0,
+        flush_messages: raw.get(&keys::TOPIC_FLUSH_MESSAGES).0,
+        timestamp_before_max_ms: raw.get(&keys::TOPIC_MESSAGE_TIMESTAMP_BEFORE_MAX_MS).0,
+        timestamp_after_max_ms: raw.get(&keys::TOPIC_MESSAGE_TIMESTAMP_AFTER_MAX_MS).0,
+        max_message_bytes: bytes(raw.get(&keys::TOPIC_MAX_MESSAGE_BYTES)),
+        producer_expiration_ms: u64::try_from(expiration.as_millis()).unwrap_or(u64::MAX),
+    };
+    TopicDefaults { partitions: narrow(raw.get(&keys::TOPIC_PARTITIONS)), config }
 }
 
 /// A rule that is broken, and the keys it is about, the likeliest culprit first.
@@ -91,15 +108,22 @@ struct Fault {
 
 fn faults(config: &Config) -> Vec<Fault> {
     let mut faults: Vec<Fault> = measures(config).into_iter().filter_map(out_of_bounds).collect();
-    let relations = [request_fits(config), listener_is_guarded(config), listener_can_be_reached(config)];
-    faults.extend(relations.into_iter().chain([cpus_are_ours(config)]).flatten());
+    let relations = [
+        request_fits(config),
+        listener_is_guarded(config),
+        listener_can_be_reached(config),
+        cpus_are_ours(config),
+        segments_are_closed_some_time(config),
+        flushes_count_from_one(config),
+    ];
+    faults.extend(relations.into_iter().flatten());
     faults
 }
 
 /// Every field that has bounds, as the number they are about.
-fn measures(config: &Config) -> [(Info, u64); 14] {
+fn measures(config: &Config) -> [(Info, u64); 15] {
     let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-    let topic = &config.topic_defaults;
+    let topic = &config.topic_defaults.config;
     [
         (keys::NODE_ID.info, u64::from(config.node_id.get())),
         (keys::CONNECTIONS_MAX.info, config.connections_max as u64),
@@ -112,7 +136,8 @@ fn measures(config: &Config) -> [(Info, u64); 14] {
         (keys::PREEMPT_TIMER.info, micros(config.preempt_timer)),
         (keys::FREE_BYTES_MIN.info, config.free_bytes_min),
         (keys::CHECKPOINT_INTERVAL.info, micros(config.checkpoint_interval)),
-        (keys::TOPIC_PARTITIONS.info, u64::from(topic.partitions)),
+        (keys::PRODUCER_ID_EXPIRATION.info, topic.producer_expiration_ms.saturating_mul(1000)),
+        (keys::TOPIC_PARTITIONS.info, u64::from(config.topic_defaults.partitions)),
         (keys::TOPIC_SEGMENT_BYTES.info, topic.segment_bytes),
         (keys::TOPIC_MAX_MESSAGE_BYTES.info, topic.max_message_bytes as u64),
     ]
@@ -174,6 +199,19 @@ fn listener_can_be_reached(config: &Config) -> Option<Fault> {
         config.listen.port()
     );
     Some(Fault { keys: vec![keys::LISTEN.info.name], message })
+}
+
+/// Zero would begin a file with every record.
+fn segments_are_closed_some_time(config: &Config) -> Option<Fault> {
+    let name = keys::TOPIC_SEGMENT_MS.info.name;
+    let message = format!("{name}: 0 is out of bounds; it is at least 1");
+    (config.topic_defaults.config.segment_ms == Some(0)).then(|| Fault { keys: vec![name], message })
+}
+
+fn flushes_count_from_one(config: &Config) -> Option<Fault> {
+    let name = keys::TOPIC_FLUSH_MESSAGES.info.name;
+    let message = format!("{name}: 0 is out of bounds; it is at least 1");
+    (config.topic_defaults.config.flush_messages == Some(0)).then(|| Fault { keys: vec![name], message })
 }
 
 fn cpus_are_ours(config: &Config) -> Option<Fault> {

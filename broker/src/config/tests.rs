@@ -31,7 +31,7 @@ fn a_broker_needs_no_configuration() {
     assert_eq!(config.data_dir, std::env::current_dir().unwrap().join("ringlog-data"));
     assert_eq!(config.frame_bytes_max, 16 << 20);
     assert_eq!(config.preempt_timer, Duration::from_millis(1));
-    assert_eq!(config.topic_defaults.max_message_bytes, 1_048_588);
+    assert_eq!(config.topic_defaults.config.max_message_bytes, 1_048_588);
     assert!(!config.cpus.is_empty());
 }
 
@@ -118,6 +118,27 @@ fn a_value_out_of_bounds_is_told_with_the_bounds() {
             "--set topic.partitions=0: topic.partitions: 0 is out of bounds; it may be from 1 to 100000",
             "ringlog.toml:2: shards.request_bytes is 64 MiB, less than listener.frame_bytes_max, 1 GiB: \
              a request of that size could never be read",
+        ]
+    );
+}
+
+#[test]
+fn topics_without_settings_get_those_of_the_broker() {
+    let toml = "[topic]\nretention_ms = 3600000\nretention_bytes = \"1 GiB\"\ncleanup_policy = \"compact,delete\"\n\
+                flush_ms = \"1s\"\nmin_cleanable_dirty_ratio = 0.2\n[storage]\nproducer_id_expiration = \"1h\"";
+    let config = load_text(&toml.replace("0.2", "\"0.2\""), &[], &["topic.segment_ms=-1"]).unwrap();
+    let topic = TopicConfig::resolve(&config.topic_defaults, [("retention.ms", "1")]).unwrap();
+    let log = topic.log_config();
+    assert_eq!((log.retention_ms, log.retention_bytes, log.segment_ms), (Some(1), Some(1 << 30), None));
+    assert_eq!((log.flush.ms, log.producer_expiration_ms), (Some(1000), 3_600_000));
+    assert!(log.cleanup.delete && log.cleanup.compact && log.min_cleanable_dirty_ratio.get() == 0.2);
+    assert_eq!(
+        problems("[topic]\nsegment_ms = 0\nretention_ms = \"soon\"", &[], &["topic.flush_messages=0"]),
+        [
+            "ringlog.toml:3: topic.retention_ms: \"soon\" is not a time; write milliseconds, 10s, 1h or 7d, or -1 \
+             for no limit",
+            "ringlog.toml:2: topic.segment_ms: 0 is out of bounds; it is at least 1",
+            "--set topic.flush_messages=0: topic.flush_messages: 0 is out of bounds; it is at least 1",
         ]
     );
 }

@@ -1,31 +1,57 @@
-//! What a topic can be told when it is created, by Kafka's names, and what it gets otherwise.
+//! What a topic may be told, by Kafka's names, and what it gets otherwise.
 //!
-//!     defaults (topic.* of the broker)  +  {"segment.bytes": "1048576"}  ──▶  TopicConfig
+//!     defaults (topic.* of the broker)  +  {"retention.ms": "3600000"}  ──▶  TopicConfig ──▶ LogConfig
+//!
+//! One table says of each setting how it is read and shown; refusals, the nearest match and Metadata
+//! come from it. Kafka has two ways to say "without limit", -1 and 2^63 − 1: both are read wherever
+//! there may be none, and each setting is shown in the one that Kafka uses for it.
 
 use protocol::model::limits::BATCH_BYTES_MAX;
-use storage::log::LogConfig;
+use storage::log::{Cleanup, DirtyRatio, FlushPolicy, LogConfig};
 
 use super::keys::{MESSAGE_BYTES_MIN, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
-use super::value::{Size, Value, show_size};
+use super::value::{CountLimit, Millis, MillisLimit, Size, SizeLimit, Value, show_size};
 
 /// What a topic gets that does not say otherwise.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TopicDefaults {
     /// `topic.partitions`: 1.
     pub partitions: u32,
-    /// `topic.segment_bytes`: bytes of a log file, 1 GiB.
-    pub segment_bytes: u64,
-    /// `topic.max_message_bytes`: bytes of the largest batch, 1,048,588.
-    pub max_message_bytes: usize,
+    /// The other `topic.*` keys, each under the name of the setting with `_` for `.`.
+    pub config: TopicConfig,
 }
 
-/// What holds for one topic.
+/// What holds for one topic. Times are in milliseconds, sizes in bytes, `None` is without limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TopicConfig {
     /// `segment.bytes`
     pub segment_bytes: u64,
+    /// `segment.ms`
+    pub segment_ms: Option<u64>,
+    /// `retention.ms`
+    pub retention_ms: Option<u64>,
+    /// `retention.bytes`
+    pub retention_bytes: Option<u64>,
+    /// `cleanup.policy`
+    pub cleanup: Cleanup,
+    /// `delete.retention.ms`
+    pub delete_retention_ms: u64,
+    /// `min.cleanable.dirty.ratio`
+    pub min_cleanable_dirty_ratio: DirtyRatio,
+    /// `min.compaction.lag.ms`
+    pub min_compaction_lag_ms: u64,
+    /// `flush.ms`; `None` is Kafka's "never", and ours is before every acknowledgement.
+    pub flush_ms: Option<u64>,
+    /// `flush.messages`; as `flush_ms`.
+    pub flush_messages: Option<u64>,
+    /// `message.timestamp.before.max.ms`: how much older than the broker's clock a record may be.
+    pub timestamp_before_max_ms: Option<u64>,
+    /// `message.timestamp.after.max.ms`: how far ahead of the broker's clock a record may be.
+    pub timestamp_after_max_ms: Option<u64>,
     /// `max.message.bytes`
     pub max_message_bytes: usize,
+    /// `storage.producer_id_expiration`: of the broker, no topic sets it.
+    pub producer_expiration_ms: u64,
 }
 
 /// Why a topic cannot be configured so; the text is for the user.
@@ -33,85 +59,257 @@ pub struct TopicConfig {
 #[error("{0}")]
 pub struct InvalidTopicConfig(String);
 
-pub const SEGMENT_BYTES: &str = "segment.bytes";
-pub const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
-const NAMES: [&str; 2] = [SEGMENT_BYTES, MAX_MESSAGE_BYTES];
+/// One setting: its name, how a value gets into a configuration and how it is shown.
+struct Setting {
+    name: &'static str,
+    read: fn(&mut TopicConfig, &str) -> Result<(), String>,
+    show: fn(&TopicConfig) -> String,
+}
+
+/// In the order in which `topic describe` lists them.
+const SETTINGS: [Setting; 13] = [
+    Setting {
+        name: "cleanup.policy",
+        read: |config, text| Cleanup::parse(text).map(|cleanup| config.cleanup = cleanup),
+        show: |config| show_cleanup(config.cleanup).to_owned(),
+    },
+    Setting {
+        name: "delete.retention.ms",
+        read: |config, text| Millis::parse(text).map(|Millis(ms)| config.delete_retention_ms = ms),
+        show: |config| config.delete_retention_ms.to_string(),
+    },
+    Setting {
+        name: "flush.messages",
+        read: |config, text| {
+            let CountLimit(count) = CountLimit::parse(text)?;
+            at_least(1, count)?;
+            config.flush_messages = count;
+            Ok(())
+        },
+        show: |config| or_never(config.flush_messages),
+    },
+    Setting {
+        name: "flush.ms",
+        read: |config, text| MillisLimit::parse(text).map(|MillisLimit(ms)| config.flush_ms = ms),
+        show: |config| or_never(config.flush_ms),
+    },
+    Setting {
+        name: "max.message.bytes",
+        read: |config, text| {
+            let bytes = size_within(text, MESSAGE_BYTES_MIN, BATCH_BYTES_MAX as u64)?;
+            config.max_message_bytes = usize::try_from(bytes).expect("BUG: bounded by BATCH_BYTES_MAX");
+            Ok(())
+        },
+        show: |config| config.max_message_bytes.to_string(),
+    },
+    Setting {
+        name: "message.timestamp.after.max.ms",
+        read: |config, text| {
+            MillisLimit::parse(text).map(|MillisLimit(ms)| config.timestamp_after_max_ms = ms)
+        },
+        show: |config| or_never(config.timestamp_after_max_ms),
+    },
+    Setting {
+        name: "message.timestamp.before.max.ms",
+        read: |config, text| {
+            MillisLimit::parse(text).map(|MillisLimit(ms)| config.timestamp_before_max_ms = ms)
+        },
+        show: |config| or_never(config.timestamp_before_max_ms),
+    },
+    Setting {
+        name: "min.cleanable.dirty.ratio",
+        read: |config, text| DirtyRatio::parse(text).map(|ratio| config.min_cleanable_dirty_ratio = ratio),
+        show: |config| config.min_cleanable_dirty_ratio.get().to_string(),
+    },
+    Setting {
+        name: "min.compaction.lag.ms",
+        read: |config, text| Millis::parse(text).map(|Millis(ms)| config.min_compaction_lag_ms = ms),
+        show: |config| config.min_compaction_lag_ms.to_string(),
+    },
+    Setting {
+        name: "retention.bytes",
+        read: |config, text| SizeLimit::parse(text).map(|SizeLimit(bytes)| config.retention_bytes = bytes),
+        show: |config| or_minus_one(config.retention_bytes),
+    },
+    Setting {
+        name: "retention.ms",
+        read: |config, text| MillisLimit::parse(text).map(|MillisLimit(ms)| config.retention_ms = ms),
+        show: |config| or_minus_one(config.retention_ms),
+    },
+    Setting {
+        name: "segment.bytes",
+        read: |config, text| {
+            size_within(text, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX).map(|bytes| config.segment_bytes = bytes)
+        },
+        show: |config| config.segment_bytes.to_string(),
+    },
+    Setting {
+        name: "segment.ms",
+        read: |config, text| {
+            let MillisLimit(ms) = MillisLimit::parse(text)?;
+            at_least(1, ms)?;
+            config.segment_ms = ms;
+            Ok(())
+        },
+        show: |config| or_never(config.segment_ms),
+    },
+];
+
+/// Kafka's largest number, which it means as "never".
+const NEVER: u64 = i64::MAX as u64;
 
 impl TopicConfig {
-    /// The defaults, with `entries` over them. Values are Kafka's, plain numbers, or sizes as our
-    /// own configuration has them.
+    /// The defaults, with `entries` over them. Values are Kafka's, plain numbers, or sizes and
+    /// durations as our own configuration has them.
     pub fn resolve<'a>(
         defaults: &TopicDefaults,
         entries: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<TopicConfig, InvalidTopicConfig> {
-        let TopicDefaults { segment_bytes, max_message_bytes, .. } = *defaults;
-        let mut config = TopicConfig { segment_bytes, max_message_bytes };
+        let mut config = defaults.config;
         for (name, value) in entries {
-            match name {
-                SEGMENT_BYTES => {
-                    config.segment_bytes = size_within(name, value, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)?;
-                }
-                MAX_MESSAGE_BYTES => {
-                    let bytes = size_within(name, value, MESSAGE_BYTES_MIN, BATCH_BYTES_MAX as u64)?;
-                    config.max_message_bytes =
-                        usize::try_from(bytes).expect("BUG: bounded by BATCH_BYTES_MAX");
-                }
-                _ => return Err(unknown(name)),
-            }
+            let setting = SETTINGS.iter().find(|setting| setting.name == name);
+            let setting = setting.ok_or_else(|| unknown(name))?;
+            (setting.read)(&mut config, value).map_err(|why| InvalidTopicConfig(format!("{name}: {why}")))?;
         }
         Ok(config)
     }
 
     /// What the topic's logs are told.
     pub fn log_config(&self) -> LogConfig {
-        LogConfig { segment_bytes: self.segment_bytes, ..LogConfig::KAFKA }
+        LogConfig {
+            segment_bytes: self.segment_bytes,
+            segment_ms: self.segment_ms,
+            cleanup: self.cleanup,
+            retention_ms: self.retention_ms,
+            retention_bytes: self.retention_bytes,
+            delete_retention_ms: self.delete_retention_ms,
+            min_cleanable_dirty_ratio: self.min_cleanable_dirty_ratio,
+            min_compaction_lag_ms: self.min_compaction_lag_ms,
+            flush: FlushPolicy { ms: self.flush_ms, messages: self.flush_messages },
+            producer_expiration_ms: self.producer_expiration_ms,
+            prepare: LogConfig::KAFKA.prepare,
+        }
     }
 
     /// Every entry that is in force, by Kafka's names.
-    pub fn entries(&self) -> [(&'static str, String); 2] {
-        [
-            (SEGMENT_BYTES, self.segment_bytes.to_string()),
-            (MAX_MESSAGE_BYTES, self.max_message_bytes.to_string()),
-        ]
+    pub fn entries(&self) -> impl Iterator<Item = (&'static str, String)> {
+        SETTINGS.iter().map(|setting| (setting.name, (setting.show)(self)))
     }
 }
 
-fn size_within(name: &str, value: &str, low: u64, high: u64) -> Result<u64, InvalidTopicConfig> {
-    let Size(bytes) = Size::parse(value).map_err(|why| InvalidTopicConfig(format!("{name}: {why}")))?;
+fn at_least(low: u64, value: Option<u64>) -> Result<(), String> {
+    match value {
+        Some(value) if value < low => Err(format!("{value} is out of bounds; it is at least {low}")),
+        _ => Ok(()),
+    }
+}
+
+fn or_never(limit: Option<u64>) -> String {
+    limit.unwrap_or(NEVER).to_string()
+}
+
+fn or_minus_one(limit: Option<u64>) -> String {
+    limit.map_or_else(|| "-1".to_owned(), |limit| limit.to_string())
+}
+
+fn size_within(text: &str, low: u64, high: u64) -> Result<u64, String> {
+    let Size(bytes) = Size::parse(text)?;
     if low <= bytes && bytes <= high {
         return Ok(bytes);
     }
     let [bytes, low, high] = [bytes, low, high].map(show_size);
-    Err(InvalidTopicConfig(format!("{name}: {bytes} is out of bounds; it may be from {low} to {high}")))
+    Err(format!("{bytes} is out of bounds; it may be from {low} to {high}"))
+}
+
+fn show_cleanup(cleanup: Cleanup) -> &'static str {
+    match (cleanup.delete, cleanup.compact) {
+        (true, true) => "compact,delete",
+        (false, true) => "compact",
+        (_, false) => "delete",
+    }
 }
 
 fn unknown(name: &str) -> InvalidTopicConfig {
-    let near = NAMES.into_iter().find(|known| strsim::osa_distance(name, known) <= 3);
-    let hint = match near {
-        Some(near) => format!("did you mean {near}?"),
-        None => format!("topics take {}", NAMES.join(", ")),
+    let nearest = SETTINGS
+        .iter()
+        .map(|known| (strsim::osa_distance(name, known.name), known.name))
+        .min()
+        .filter(|(distance, _)| *distance <= 3);
+    let hint = match nearest {
+        Some((_, near)) => format!("did you mean {near}?"),
+        None => format!("topics take {}", SETTINGS.map(|setting| setting.name).join(", ")),
     };
     InvalidTopicConfig(format!("{name:?} is not a topic configuration; {hint}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::resolve;
     use super::*;
 
-    const DEFAULTS: TopicDefaults =
-        TopicDefaults { partitions: 1, segment_bytes: 1 << 30, max_message_bytes: 1_048_588 };
+    fn with(entries: &[(&str, &str)]) -> Result<TopicConfig, String> {
+        let defaults = resolve::defaults().topic_defaults;
+        TopicConfig::resolve(&defaults, entries.iter().copied()).map_err(|error| error.to_string())
+    }
 
     fn refusal(name: &str, value: &str) -> String {
-        TopicConfig::resolve(&DEFAULTS, [(name, value)]).unwrap_err().to_string()
+        with(&[(name, value)]).unwrap_err()
     }
 
     #[test]
-    fn a_topic_has_the_defaults_and_what_it_was_told() {
-        let config = TopicConfig::resolve(&DEFAULTS, [("segment.bytes", "1048576")]).unwrap();
-        assert_eq!(config, TopicConfig { segment_bytes: 1 << 20, max_message_bytes: 1_048_588 });
-        let again: Vec<(&str, String)> = config.entries().into();
-        let again = again.iter().map(|(name, value)| (*name, value.as_str()));
-        assert_eq!(TopicConfig::resolve(&DEFAULTS, again), Ok(config));
+    fn without_a_word_a_topic_is_as_kafkas() {
+        let config = with(&[]).unwrap();
+        assert_eq!(config.log_config(), LogConfig::KAFKA);
+        let entries: Vec<String> = config.entries().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(
+            entries,
+            [
+                "cleanup.policy=delete",
+                "delete.retention.ms=86400000",
+                "flush.messages=9223372036854775807",
+                "flush.ms=9223372036854775807",
+                "max.message.bytes=1048588",
+                "message.timestamp.after.max.ms=3600000",
+                "message.timestamp.before.max.ms=9223372036854775807",
+                "min.cleanable.dirty.ratio=0.5",
+                "min.compaction.lag.ms=0",
+                "retention.bytes=-1",
+                "retention.ms=604800000",
+                "segment.bytes=1073741824",
+                "segment.ms=604800000",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_shown_reads_back() {
+        let told = with(&[
+            ("cleanup.policy", "delete, compact"),
+            ("delete.retention.ms", "5"),
+            ("flush.messages", "1000"),
+            ("flush.ms", "1s"),
+            ("max.message.bytes", "2 MiB"),
+            ("message.timestamp.after.max.ms", "-1"),
+            ("message.timestamp.before.max.ms", "1d"),
+            ("min.cleanable.dirty.ratio", "0.05"),
+            ("min.compaction.lag.ms", "1min"),
+            ("retention.bytes", "10 GiB"),
+            ("retention.ms", "-1"),
+            ("segment.bytes", "1048576"),
+            ("segment.ms", "9223372036854775807"),
+        ])
+        .unwrap();
+        let shown: Vec<(&str, String)> = told.entries().collect();
+        assert_eq!(
+            shown.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(" "),
+            "compact,delete 5 1000 1000 2097152 9223372036854775807 86400000 0.05 60000 10737418240 -1 1048576 9223372036854775807"
+        );
+        let again: Vec<(&str, &str)> = shown.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        assert_eq!(with(&again), Ok(told));
+        let log = told.log_config();
+        assert_eq!((log.retention_ms, log.retention_bytes, log.segment_ms), (None, Some(10 << 30), None));
+        assert_eq!(log.flush, FlushPolicy { ms: Some(1000), messages: Some(1000) });
+        assert_eq!(log.cleanup, Cleanup { delete: true, compact: true });
     }
 
     #[test]
@@ -121,13 +319,28 @@ mod tests {
             "segment.bytes: 1 is out of bounds; it may be from 64 KiB to 64 GiB"
         );
         assert_eq!(
-            refusal("segment.byte", "1"),
-            "\"segment.byte\" is not a topic configuration; did you mean segment.bytes?"
+            refusal("retention.m", "1"),
+            "\"retention.m\" is not a topic configuration; did you mean retention.ms?"
+        );
+        assert!(refusal("min.insync.replicas", "1").contains("topics take cleanup.policy, delete."));
+        assert!(refusal("max.message.bytes", "many").contains("is not a size"));
+        assert_eq!(refusal("segment.ms", "0"), "segment.ms: 0 is out of bounds; it is at least 1");
+        assert_eq!(refusal("flush.messages", "0"), "flush.messages: 0 is out of bounds; it is at least 1");
+        assert_eq!(
+            refusal("cleanup.policy", "compct"),
+            "cleanup.policy: \"compct\" is not a policy; write delete, compact or compact,delete"
         );
         assert_eq!(
-            refusal("retention.ms", "1"),
-            "\"retention.ms\" is not a topic configuration; topics take segment.bytes, max.message.bytes"
+            refusal("retention.ms", "-2"),
+            "retention.ms: \"-2\" is not a time; write milliseconds, 10s, 1h or 7d, or -1 for no limit"
         );
-        assert!(refusal("max.message.bytes", "many").contains("is not a size"));
+        assert_eq!(
+            refusal("delete.retention.ms", "-1"),
+            "delete.retention.ms: \"-1\" is not a time; write milliseconds, 10s, 1h or 7d"
+        );
+        assert_eq!(
+            refusal("min.cleanable.dirty.ratio", "1.1"),
+            "min.cleanable.dirty.ratio: \"1.1\" is not a share; write a number from 0 to 1"
+        );
     }
 }

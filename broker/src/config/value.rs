@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use protocol::model::limits::SHORT_STRING_BYTES_MAX;
+use storage::log::{Cleanup, DirtyRatio};
 
 use super::LogFormat;
 
@@ -26,6 +27,22 @@ pub struct Count(pub u64);
 /// A number of bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Size(pub u64);
+
+/// A time in milliseconds, as Kafka counts them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Millis(pub u64);
+
+/// A time in milliseconds, or none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MillisLimit(pub Option<u64>);
+
+/// A number of bytes, or none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SizeLimit(pub Option<u64>);
+
+/// A number of things, or none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CountLimit(pub Option<u64>);
 
 /// Cores to run on.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -70,6 +87,71 @@ impl Value for Duration {
         let (number, unit) = split_unit(text).ok_or_else(wrong)?;
         let micros = DURATION_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?.1;
         number.checked_mul(micros).map(Duration::from_micros).ok_or_else(wrong)
+    }
+}
+
+impl Value for Millis {
+    const KIND: &'static str = "milliseconds or duration";
+
+    fn parse(text: &str) -> Result<Millis, String> {
+        let wrong = || format!("{text:?} is not a time; write milliseconds, 10s, 1h or 7d");
+        parse_millis(text).map(Millis).ok_or_else(wrong)
+    }
+}
+
+impl Value for MillisLimit {
+    const KIND: &'static str = "milliseconds or duration, -1 for no limit";
+
+    fn parse(text: &str) -> Result<MillisLimit, String> {
+        let wrong =
+            || format!("{text:?} is not a time; write milliseconds, 10s, 1h or 7d, or -1 for no limit");
+        limit(text, parse_millis).map(MillisLimit).ok_or_else(wrong)
+    }
+}
+
+impl Value for SizeLimit {
+    const KIND: &'static str = "size, -1 for no limit";
+
+    fn parse(text: &str) -> Result<SizeLimit, String> {
+        let wrong = || format!("{text:?} is not a size; write 64 MiB, 1GiB or 4096, or -1 for no limit");
+        limit(text, |text| Size::parse(text).ok().map(|Size(bytes)| bytes)).map(SizeLimit).ok_or_else(wrong)
+    }
+}
+
+impl Value for CountLimit {
+    const KIND: &'static str = "number, -1 for no limit";
+
+    fn parse(text: &str) -> Result<CountLimit, String> {
+        let wrong = || format!("{text:?} is not a whole number; write -1 for no limit");
+        limit(text, |text| Count::parse(text).ok().map(|Count(count)| count))
+            .map(CountLimit)
+            .ok_or_else(wrong)
+    }
+}
+
+impl Value for Cleanup {
+    const KIND: &'static str = "delete, compact or both";
+
+    fn parse(text: &str) -> Result<Cleanup, String> {
+        let wrong = || format!("{text:?} is not a policy; write delete, compact or compact,delete");
+        let mut cleanup = Cleanup { delete: false, compact: false };
+        for part in text.split(',').map(str::trim) {
+            match part {
+                "delete" => cleanup.delete = true,
+                "compact" => cleanup.compact = true,
+                _ => return Err(wrong()),
+            }
+        }
+        Ok(cleanup)
+    }
+}
+
+impl Value for DirtyRatio {
+    const KIND: &'static str = "share from 0 to 1";
+
+    fn parse(text: &str) -> Result<DirtyRatio, String> {
+        let wrong = || format!("{text:?} is not a share; write a number from 0 to 1");
+        text.parse().ok().and_then(DirtyRatio::new).ok_or_else(wrong)
     }
 }
 
@@ -149,6 +231,24 @@ impl Value for LogFormat {
             _ => Err(format!("{text:?} is neither text nor json")),
         }
     }
+}
+
+/// A number is milliseconds, as in Kafka; anything else needs a unit.
+fn parse_millis(text: &str) -> Option<u64> {
+    let (number, unit) = split_unit(text)?;
+    if unit.is_empty() {
+        return Some(number);
+    }
+    let duration = Duration::parse(text).ok()?;
+    u64::try_from(duration.as_millis()).ok()
+}
+
+/// `None` inside where the text says that there is no limit, in one of Kafka's two ways.
+fn limit(text: &str, parse: impl Fn(&str) -> Option<u64>) -> Option<Option<u64>> {
+    if text.trim() == "-1" {
+        return Some(None);
+    }
+    parse(text).map(|value| Some(value).filter(|value| *value < i64::MAX as u64))
 }
 
 /// A duration as the configuration has it, for command lines: `500ms`, `10s`.
@@ -252,6 +352,24 @@ mod tests {
         for text in ["", "10", "s", "-1s", "1m", "1.5s", "999999999999999999d"] {
             assert!(Duration::parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_limit_may_be_none_in_both_of_kafkas_ways() {
+        for (text, wanted) in [
+            ("-1", Some(None)),
+            ("9223372036854775807", Some(None)),
+            ("0", Some(Some(0))),
+            ("1500", Some(Some(1500))),
+            ("7d", Some(Some(604_800_000))),
+            ("-2", None),
+            ("", None),
+            ("7 days", None),
+        ] {
+            assert_eq!(MillisLimit::parse(text).ok(), wanted.map(MillisLimit), "{text:?}");
+        }
+        assert_eq!(SizeLimit::parse("1 GiB"), Ok(SizeLimit(Some(1 << 30))));
+        assert_eq!(Millis::parse("250us"), Ok(Millis(0)), "finer than Kafka counts");
     }
 
     #[test]

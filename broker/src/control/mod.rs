@@ -2,6 +2,7 @@
 //!
 //!     shard ─ CreateTopic ─▶ check ─▶ catalog (durable) ─▶ new view to every shard
 //!     shard ◀─ TopicCreated ──────── every shard has opened its partitions ◀─┘
+//!     shard ─ InitProducerId ─▶ block of ids (durable) ─▶ one of them
 //!
 //! One message after another, no clock, no socket. A topic is there for clients when every shard has
 //! it, and gone for them when every shard has let go of it and deleted its files; a broker that dies
@@ -12,10 +13,15 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use async_channel::{Receiver, Sender};
-use protocol::api::{CreateTopicReply, CreateTopicRequest, DeleteTopicReply, DeleteTopicRequest};
+use protocol::api::{
+    CreateTopicReply, CreateTopicRequest, DeleteTopicReply, DeleteTopicRequest, InitProducerIdRequest,
+};
 use protocol::model::{ErrorCode, ShardId, TopicId, TopicName};
 use storage::catalog::{Catalog, CatalogError, MetadataLog, MetadataRecord, NewTopic, TopicRefusal};
 use storage::directory::DataDirectory;
+
+mod producer_ids;
+use producer_ids::ProducerIds;
 
 mod view;
 pub use view::{ClusterView, Identity, TopicView};
@@ -39,6 +45,10 @@ pub enum ControlMessage {
         asker: Asker,
         request: DeleteTopicRequest,
     },
+    InitProducerId {
+        asker: Asker,
+        request: InitProducerIdRequest,
+    },
     /// A shard has done what a view asked of it.
     Applied {
         version: u64,
@@ -58,6 +68,7 @@ pub struct Control {
     directory: DataDirectory,
     defaults: TopicDefaults,
     identity: Identity,
+    producer_ids: ProducerIds,
     version: u64,
     shards: Vec<Sender<ShardMessage>>,
     /// By version: how many shards have yet to apply it.
@@ -124,7 +135,17 @@ impl Control {
         identity: Identity,
         shards: Vec<Sender<ShardMessage>>,
     ) -> Control {
-        Control { log, catalog, directory, defaults, identity, version: 0, shards, waiting: BTreeMap::new() }
+        Control {
+            log,
+            catalog,
+            directory,
+            defaults,
+            identity,
+            producer_ids: ProducerIds::default(),
+            version: 0,
+            shards,
+            waiting: BTreeMap::new(),
+        }
     }
 
     pub fn view(&self) -> Arc<ClusterView> {
@@ -139,6 +160,9 @@ impl Control {
                 match message {
                     ControlMessage::CreateTopic { asker, request } => self.create_topic(asker, request),
                     ControlMessage::DeleteTopic { asker, request } => self.delete_topic(asker, &request),
+                    ControlMessage::InitProducerId { asker, request } => {
+                        self.init_producer_id(asker, request)
+                    }
                     ControlMessage::Applied { version } => self.handle_applied(version),
                     ControlMessage::Stop => return,
                 }
@@ -204,6 +228,16 @@ impl Control {
         self.write(record)?;
         self.publish(Outcome::Deleted { asker, topic });
         Ok(())
+    }
+
+    fn init_producer_id(&mut self, asker: Asker, request: InitProducerIdRequest) {
+        let log = &mut self.log;
+        let reply = self.producer_ids.answer(request, &mut self.catalog, |catalog, record| {
+            log.append(std::slice::from_ref(&record))?;
+            catalog.apply(&record);
+            Ok(())
+        });
+        self.send(asker.shard, ShardMessage::ProducerIdGiven { request: asker.request, reply });
     }
 
     fn write(&mut self, record: MetadataRecord) -> Result<(), (ErrorCode, String)> {

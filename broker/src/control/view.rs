@@ -103,6 +103,7 @@ impl ClusterView {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn partitions_are_dealt_out_evenly_whatever_the_topic() {
@@ -114,8 +115,7 @@ mod tests {
                 partitions: 12,
                 configs: BTreeMap::new(),
             };
-            let defaults =
-                TopicDefaults { partitions: 1, segment_bytes: 1 << 30, max_message_bytes: 1 << 20 };
+            let defaults = Config::ephemeral(std::path::PathBuf::from("/tmp")).topic_defaults;
             let topic = TopicView { record, config: TopicConfig::resolve(&defaults, []).unwrap() };
             let mut per_shard = [0; 3];
             for partition in 0..12 {

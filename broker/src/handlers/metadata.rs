@@ -79,6 +79,6 @@ fn describe_topic(view: &ClusterView, topic: &TopicView, with_configs: bool) -> 
         name: topic.name().to_string(),
         id: topic.id(),
         partitions: (0..topic.partitions()).map(PartitionIndex::new).map(partition).collect(),
-        configs: if with_configs { topic.config().entries().map(config).into() } else { Vec::new() },
+        configs: if with_configs { topic.config().entries().map(config).collect() } else { Vec::new() },
     }
 }

@@ -1,6 +1,7 @@
 //! Handlers: one file per api, from a request's bytes to its reply or to a request that waits.
 //!
-//!     dispatch ─ version? api? ─▶ produce │ fetch │ list_offsets │ metadata │ topics │ stats
+//!     dispatch ─ version? api? ─▶ produce │ fetch │ list_offsets │ delete_records
+//!                                 metadata │ topics │ producer_ids │ stats
 //!
 //! A handler decodes, finds the partitions, and asks them; it knows neither disks nor sockets. A part
 //! that belongs to another shard goes there as a message. Whatever is wrong with a request is
@@ -24,10 +25,16 @@ pub use fetch::piece_of;
 mod list_offsets;
 pub use list_offsets::{list_offset, take_listed};
 
+mod delete_records;
+pub use delete_records::{delete_records, take_deleted};
+
 mod metadata;
 
 mod topics;
 pub use topics::{topic_created, topic_deleted};
+
+mod producer_ids;
+pub use producer_ids::producer_id_given;
 
 mod stats;
 pub use stats::take_stats;
@@ -74,6 +81,8 @@ fn try_dispatch(
         Api::Metadata => metadata::handle(shard, connection, header, body),
         Api::CreateTopic => topics::handle_create(shard, connection, header, body),
         Api::DeleteTopic => topics::handle_delete(shard, connection, header, body),
+        Api::InitProducerId => producer_ids::handle(shard, connection, header, body),
+        Api::DeleteRecords => delete_records::handle(shard, connection, header, body),
         Api::Stats => stats::handle(shard, connection, header, body),
         _ => Err(Refusal {
             error: ErrorCode::InvalidRequest,

@@ -35,7 +35,12 @@ pub fn handle_delete(
     Ok(())
 }
 
-fn begin(shard: &Rc<Shard>, connection: &Rc<Connection>, header: FrameHeader) -> Result<Asker, Refusal> {
+/// Notes a request that the control thread will answer.
+pub(super) fn begin(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    header: FrameHeader,
+) -> Result<Asker, Refusal> {
     if shard.is_stopping() {
         let error = ErrorCode::ShuttingDown;
         return Err(Refusal { error, message: error.text().to_owned() });
@@ -52,7 +57,8 @@ pub fn topic_deleted(shard: &Rc<Shard>, request: RequestKey, reply: &DeleteTopic
     answer(shard, request, |out| reply.append_to(out));
 }
 
-fn answer(shard: &Rc<Shard>, request: RequestKey, body: impl FnOnce(&mut Vec<u8>)) {
+/// The control thread has answered.
+pub(super) fn answer(shard: &Rc<Shard>, request: RequestKey, body: impl FnOnce(&mut Vec<u8>)) {
     let done = shard.requests.borrow_mut().complete(request, |_| {});
     let request = done.expect("BUG: a request to the control thread has one part");
     request.connection.reply(request.header.api, request.header.correlation, body);

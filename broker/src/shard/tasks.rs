@@ -264,12 +264,17 @@ fn handle(shard: &Rc<Shard>, message: ShardMessage) {
         }
         ShardMessage::ListOffsets { origin, entry } => handlers::list_offset(shard, origin, entry),
         ShardMessage::ListOffsetsDone { origin, result } => handlers::take_listed(shard, origin, result),
+        ShardMessage::DeleteRecords { origin, entry } => handlers::delete_records(shard, origin, entry),
+        ShardMessage::DeleteRecordsDone { origin, result } => handlers::take_deleted(shard, origin, result),
         ShardMessage::Stats { origin } => {
             shard.send(origin.shard, ShardMessage::StatsDone { origin, stats: shard.stats() });
         }
         ShardMessage::StatsDone { origin, stats } => handlers::take_stats(shard, origin, stats),
         ShardMessage::TopicCreated { request, reply } => handlers::topic_created(shard, request, &reply),
         ShardMessage::TopicDeleted { request, reply } => handlers::topic_deleted(shard, request, &reply),
+        ShardMessage::ProducerIdGiven { request, reply } => {
+            handlers::producer_id_given(shard, request, &reply)
+        }
         ShardMessage::View(_) | ShardMessage::Serve | ShardMessage::Stop => {
             unreachable!("BUG: the main task takes these itself")
         }

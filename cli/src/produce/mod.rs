@@ -86,7 +86,8 @@ async fn produce(args: &Args, client: Client) -> Result<(), Failure> {
         .compression(args.codec)
         .linger(args.linger)
         .delivery_timeout(args.timeout)
-        .build();
+        .build()
+        .map_err(|error| Failure::usage(error.to_string()))?;
     let mut interrupts = signal(SignalKind::interrupt())
         .map_err(|error| Failure::new(Exit::Error, format!("cannot catch Ctrl-C: {error}")))?;
     let mut tally = Tally::default();

@@ -1,4 +1,4 @@
-//! `ringlog topic delete`: the one verb that destroys data, so it asks.
+//! `ringlog topic delete`: destroys data, so it asks.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -21,7 +21,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<(), Failure> {
     if !args.yes {
-        confirm(&args.name)?;
+        confirm(&format!("delete topic {:?} and all its records", args.name))?;
     }
     args.connect.run(|client| async move {
         match client.admin().delete_topic(&args.name).await {
@@ -34,14 +34,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     })
 }
 
-fn confirm(name: &str) -> Result<(), Failure> {
+/// Asks whether to do `what`, a sentence without its end.
+pub fn confirm(what: &str) -> Result<(), Failure> {
     if !io::stdin().is_terminal() {
-        return Err(Failure::usage(format!(
-            "deleting topic {name:?} needs a confirmation, and nobody is here to ask"
-        ))
-        .with_next("in a script, say --yes"));
+        return Err(Failure::usage(format!("to {what} needs a confirmation, and nobody is here to ask"))
+            .with_next("in a script, say --yes"));
     }
-    eprint!("Delete topic {name:?} and all its records? [y/N] ");
+    eprint!("Really {what}? [y/N] ");
     let mut answer = String::new();
     let asked = io::stderr().flush().and_then(|()| io::stdin().lock().read_line(&mut answer));
     match asked {

@@ -32,6 +32,29 @@ fn a_topic_lives_from_create_to_delete() {
 }
 
 #[test]
+fn the_first_records_of_a_partition_are_deleted_when_that_is_confirmed() {
+    let broker = Served::start();
+    broker.ringlog(&["topic", "create", "orders"]).ok();
+    broker.ringlog_with(&["produce", "orders"], b"a\nb\nc\n").ok();
+    let verb = ["topic", "delete-records", "orders", "-p", "0", "--before"];
+    let refused = broker.ringlog(&[&verb[..], &["2"]].concat()).fails_with(2);
+    assert!(refused.contains("--yes"), "{refused}");
+    let deleted = broker.ringlog(&[&verb[..], &["2", "--yes"]].concat());
+    assert_eq!((deleted.code, deleted.err.as_str()), (0, "orders/0 begins at offset 2 now\n"));
+    assert_eq!(broker.ringlog(&["consume", "orders", "--from", "start", "-e"]).ok(), "c\n");
+    let all = broker.ringlog(&[&verb[..], &["latest", "--yes"]].concat());
+    assert_eq!(all.err, "orders/0 begins at offset 3 now\n");
+    let beyond = broker.ringlog(&[&verb[..], &["4", "--yes"]].concat()).fails_with(2);
+    assert!(beyond.contains("offset"), "{beyond}");
+    broker
+        .ringlog(&["topic", "delete-records", "orders", "-p", "7", "--before", "latest", "--yes"])
+        .fails_with(3);
+    broker
+        .ringlog(&["topic", "delete-records", "orders", "-p", "0", "--before", "soon", "--yes"])
+        .fails_with(2);
+}
+
+#[test]
 fn what_goes_wrong_has_its_number_and_a_next_step() {
     let broker = Served::start();
     broker.ringlog(&["topic", "create", "orders"]).ok();

@@ -134,8 +134,12 @@ async fn fill_and_drain(addr: &str, refusal: ErrorCode) {
     let admin = client.admin();
     admin.create_topic(TopicSpec::new("ballast").config("segment.bytes", "4194304")).await.expect("room");
     admin.create_topic(TopicSpec::new("kept").config("segment.bytes", "4194304")).await.expect("room");
-    let producer =
-        client.producer().linger(Duration::ZERO).delivery_timeout(Duration::from_millis(700)).build();
+    let producer = client
+        .producer()
+        .linger(Duration::ZERO)
+        .delivery_timeout(Duration::from_millis(700))
+        .build()
+        .unwrap();
     let mut kept = 0;
     let value = vec![7u8; 60_000];
     let error = loop {

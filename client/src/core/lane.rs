@@ -69,6 +69,16 @@ impl<B> Lane<B> {
         self.waiting.push_back(batch);
     }
 
+    /// The batch that `take` would take next.
+    pub fn first_waiting(&self) -> Option<&B> {
+        self.waiting.front()
+    }
+
+    /// The batch that was pushed last, if it is not under way.
+    pub fn last_waiting(&self) -> Option<&B> {
+        self.waiting.back()
+    }
+
     pub fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
@@ -141,6 +151,16 @@ impl<B> Lane<B> {
     /// The batch of this flight, if it is still wanted.
     pub fn flight_mut(&mut self, id: FlightId) -> Option<&mut B> {
         self.flights.iter_mut().find(|flight| flight.id == id).and_then(|flight| flight.batch.as_mut())
+    }
+
+    /// Whether every batch before that of this flight has its outcome.
+    pub fn is_first(&self, id: FlightId) -> bool {
+        self.flights.iter().find(|flight| flight.batch.is_some()).is_some_and(|first| first.id == id)
+    }
+
+    /// Every batch in order.
+    pub fn batches_mut(&mut self) -> impl Iterator<Item = &mut B> {
+        self.flights.iter_mut().filter_map(|flight| flight.batch.as_mut()).chain(&mut self.waiting)
     }
 
     /// The first batch that `is_over` says is over its time, and whether it is under way: then its

@@ -2,7 +2,7 @@
 //!
 //!     frames  ── assembler ▸ exchange ▸ outbox             bytes in and out of one connection
 //!     cluster ── metadata ▸ backoff ▸ timers               where things are, when to try again
-//!     produce ── partitioner ▸ queue ▸ lane                records to batches, batches in order
+//!     produce ── partitioner ▸ queue ▸ lane ▸ sequence     records to batches, batches in order, each once
 //!     consume ── fetch                                     what to fetch next, what to hand out
 //!
 //! Everything takes `now`, bytes and completions, and returns decisions; `driver/` carries them out.
@@ -25,5 +25,7 @@ pub(crate) mod partitioner;
 pub(crate) mod queue;
 
 pub(crate) mod lane;
+
+pub(crate) mod sequence;
 
 pub(crate) mod fetch;

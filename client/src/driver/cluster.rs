@@ -12,11 +12,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::Duration;
 
 use protocol::api::{
-    ListOffsetsEntry, ListOffsetsReply, ListOffsetsRequest, Message, MetadataReply, MetadataRequest,
-    OffsetSpec, TopicSelection,
+    DeleteRecordsEntry, DeleteRecordsReply, DeleteRecordsRequest, ListOffsetsEntry, ListOffsetsReply,
+    ListOffsetsRequest, Message, MetadataReply, MetadataRequest, OffsetSpec, TopicSelection,
 };
 use protocol::model::limits::TOPICS_PER_REQUEST_MAX;
-use protocol::model::{ErrorCode, NodeId, PartitionIndex};
+use protocol::model::{ErrorCode, NodeId, Offset, PartitionIndex};
 use tokio::sync::{Notify, watch};
 
 use super::call::call;
@@ -193,13 +193,7 @@ impl Cluster {
         let mut answers = vec![None; partitions.len()];
         let mut by_leader: HashMap<NodeId, Vec<usize>> = HashMap::new();
         for (at, partition) in partitions.iter().enumerate() {
-            if partition.get() >= topic.partition_count() {
-                let (topic, partitions) = (Arc::clone(&topic.name), topic.partition_count());
-                return Err(AdminError::UnknownPartition { topic, partition: *partition, partitions });
-            }
-            let no_leader = || refused(topic, ErrorCode::NotLeaderOrFollower);
-            let owner = topic.owner(*partition).ok_or_else(no_leader)?;
-            by_leader.entry(owner.node).or_default().push(at);
+            by_leader.entry(leader(topic, *partition)?).or_default().push(at);
         }
         for (leader, places) in by_leader {
             let entry = |at: &usize| ListOffsetsEntry {
@@ -220,6 +214,28 @@ impl Cluster {
         }
         let missing = || refused(topic, ErrorCode::RequestTimedOut);
         answers.into_iter().map(|answer| answer.ok_or_else(missing)).collect()
+    }
+
+    /// Asks the leader of `partition` to forget its records below `before`.
+    pub(crate) async fn delete_records(
+        &self,
+        topic: &Topic,
+        partition: PartitionIndex,
+        before: Option<Offset>,
+    ) -> Result<Offset, AdminError> {
+        let entry = DeleteRecordsEntry { topic: topic.id, partition, before };
+        let request = DeleteRecordsRequest { timeout_ms: self.request_timeout_ms(), partitions: vec![entry] };
+        let reply: DeleteRecordsReply = self.call_leader(leader(topic, partition)?, &request).await?;
+        match reply.partitions.first() {
+            Some(result) if result.error.is_ok() => {
+                result.low_watermark.ok_or_else(|| refused(topic, ErrorCode::InvalidRequest))
+            }
+            Some(result) => {
+                self.want(&topic.name);
+                Err(refused(topic, result.error))
+            }
+            None => Err(refused(topic, ErrorCode::RequestTimedOut)),
+        }
     }
 
     async fn call_leader<Q: Message, R: Message>(&self, node: NodeId, request: &Q) -> Result<R, AdminError> {
@@ -247,6 +263,15 @@ impl Drop for Cluster {
         // The refresher sees that nobody is left.
         self.refresh.notify_one();
     }
+}
+
+fn leader(topic: &Topic, partition: PartitionIndex) -> Result<NodeId, AdminError> {
+    if partition.get() >= topic.partition_count() {
+        let (topic, partitions) = (Arc::clone(&topic.name), topic.partition_count());
+        return Err(AdminError::UnknownPartition { topic, partition, partitions });
+    }
+    let owner = topic.owner(partition).ok_or_else(|| refused(topic, ErrorCode::NotLeaderOrFollower))?;
+    Ok(owner.node)
 }
 
 fn refused(topic: &Topic, code: ErrorCode) -> AdminError {

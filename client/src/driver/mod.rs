@@ -13,6 +13,8 @@ pub(crate) mod dial;
 
 pub(crate) mod cluster;
 
+pub(crate) mod identity;
+
 pub(crate) mod links;
 
 pub(crate) mod sender;

@@ -4,6 +4,7 @@
 //!                                                  ├─ to send ─▶ one Produce per connection and round
 //!                                                  └─ alarm   ─▶ timers
 //!
+//! An idempotent producer's batches wait until the producer has an identity (`driver::identity`).
 //! A round holds at most one batch of each partition, because the broker answers per partition; a
 //! partition's next batch goes into the next request on the same connection, behind it.
 //! One task per producer, woken once per batch. It ends when the producer is closed or dropped, and
@@ -16,11 +17,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use protocol::api::{Acks, Api, ProduceEntry, ProduceReply, ProduceRequest, ProduceResult};
 use protocol::model::limits::PARTITIONS_PER_REQUEST_MAX;
-use protocol::model::{ErrorCode, PartitionIndex, TopicId};
+use protocol::model::{ErrorCode, Offset, PartitionIndex, TopicId};
 use tokio::sync::{mpsc, watch};
 
 use super::call::read_reply;
 use super::connection::{Answer, Connection, Until};
+use super::identity::{Asked, Identities};
 use super::links::{Dialed, Links};
 use super::{jitter, lock};
 use crate::core::fetch::is_stale;
@@ -30,7 +32,7 @@ use crate::core::queue::ClosedBatch;
 use crate::core::timers::Timers;
 use crate::error::{AdminError, ConnectionError, SendError};
 use crate::limits::PRODUCE_REQUEST_BYTES_MAX;
-use crate::producer::{BatchState, Outcome, PartitionQueue, Shared};
+use crate::producer::{BatchState, PartitionQueue, Shared};
 
 /// How soon a partition that nobody leads is looked at again.
 const LEADERLESS_PAUSE: Duration = Duration::from_millis(250);
@@ -51,6 +53,7 @@ pub(crate) fn spawn(shared: Arc<Shared>) {
         version: shared.cluster.watch(),
         shared,
         links,
+        identities: Identities::default(),
         tell,
         events,
         timers: Timers::new(),
@@ -63,6 +66,7 @@ pub(crate) fn spawn(shared: Arc<Shared>) {
 
 enum Event {
     Dialed(Dialed),
+    Identity(Asked),
     Answered {
         address: Arc<str>,
         route: Route,
@@ -89,6 +93,7 @@ struct Outgoing {
 struct Sender {
     shared: Arc<Shared>,
     links: Links,
+    identities: Identities,
     tell: mpsc::UnboundedSender<Event>,
     events: mpsc::UnboundedReceiver<Event>,
     version: watch::Receiver<u64>,
@@ -148,6 +153,11 @@ impl Sender {
                 None => self.wake_unsent(),
                 Some(_) => self.want_unsent(),
             },
+            Event::Identity(asked) => {
+                for id in self.identities.handle_answer(asked) {
+                    self.shared.make_ready(self.queue(id));
+                }
+            }
             Event::Answered { address, route, flights, result } => {
                 if result.is_ok() {
                     self.links.handle_answer(route);
@@ -217,6 +227,9 @@ impl Sender {
         while let Some(batch) = inner.poll_expired(now) {
             expired.push(batch);
         }
+        if let Some(identity) = self.identities.current() {
+            inner.offer_identity(identity);
+        }
         if let Some((route, topic, connection)) = &link {
             let mut round = 0;
             while let Some(sending) = inner.poll_send(now) {
@@ -231,14 +244,24 @@ impl Sender {
         }
         self.timers.set(queue.id, inner.poll_timeout(link.is_some()));
         let is_empty = inner.states().next().is_none();
+        let wants_identity = inner.wants_identity();
         drop(inner);
+        if wants_identity {
+            self.ask_identity(queue.id);
+        }
         if link.is_none() && !is_empty {
             self.unsent.insert(queue.id);
         }
         for (batch, unsure) in expired {
-            let error = timed_out(&queue, &batch, unsure);
+            let error = timed_out(&queue, &batch, unsure, self.identities.last_error());
             self.shared.finish(batch, Err(error));
         }
+    }
+
+    fn ask_identity(&mut self, queue: usize) {
+        let (tell, pause) = (self.tell.clone(), self.shared.options.retry_backoff);
+        let report = move |asked| tell.send(Event::Identity(asked)).is_ok();
+        self.identities.ask(queue, &self.shared.cluster, pause, report);
     }
 
     fn remember(&mut self, queue: &Arc<PartitionQueue>) {
@@ -285,7 +308,7 @@ impl Sender {
     fn handle_answer(&self, address: &Arc<str>, flights: &[Flight], result: Result<Answer, ConnectionError>) {
         let reply = match result {
             Ok(Answer::Written) => {
-                flights.iter().for_each(|flight| self.finish(flight, |_, _| Ok(None)));
+                flights.iter().for_each(|flight| self.finish(flight, None));
                 return;
             }
             Ok(answer) => read_reply::<ProduceReply>(address, &answer),
@@ -311,28 +334,43 @@ impl Sender {
             self.shared.cluster.want(&flight.queue.topic);
         }
         if code.is_ok() {
-            self.finish(flight, |_, _| Ok(result.base_offset));
+            self.finish(flight, result.base_offset);
         } else if code.is_retriable() {
             let unsure = code == ErrorCode::RequestTimedOut;
             self.retry(std::slice::from_ref(flight), unsure, &code.to_string());
         } else {
-            self.finish(flight, |queue, batch| {
-                let (topic, partition) = (Arc::clone(&queue.topic), queue.partition);
-                Err(SendError::Refused { topic, partition, code, may_have_been_applied: batch.unsure })
-            });
+            self.refuse(flight, code);
         }
     }
 
-    fn finish(
-        &self,
-        flight: &Flight,
-        outcome: impl FnOnce(&PartitionQueue, &ClosedBatch<Arc<BatchState>>) -> Outcome,
-    ) {
+    /// A batch is delivered.
+    fn finish(&self, flight: &Flight, base_offset: Option<Offset>) {
         let answered = lock(&flight.queue.queue).handle_answer(flight.id);
         if let Some(batch) = answered {
-            let outcome = outcome(&flight.queue, &batch);
-            self.shared.finish(batch, outcome);
+            self.shared.finish(batch, Ok(base_offset));
         }
+    }
+
+    /// The broker will not take a flight, however often it is sent.
+    fn refuse(&self, flight: &Flight, code: ErrorCode) {
+        let queue = &flight.queue;
+        let refused = match code {
+            ErrorCode::OutOfOrderSequenceNumber => {
+                let error: Arc<str> = code.to_string().into();
+                lock(&queue.queue).handle_out_of_order(Instant::now(), flight.id, &error, jitter())
+            }
+            _ => lock(&queue.queue).handle_refusal(flight.id),
+        };
+        let Some(batch) = refused else { return };
+        let may_have_been_applied = batch.unsure;
+        if code == ErrorCode::InvalidProducerEpoch {
+            self.shared.finish(batch, Err(SendError::Fenced { may_have_been_applied }));
+            let count = self.shared.fence();
+            tracing::error!(records = count, "another producer has taken over this one's id; it ends");
+            return;
+        }
+        let (topic, partition) = (Arc::clone(&queue.topic), queue.partition);
+        self.shared.finish(batch, Err(SendError::Refused { topic, partition, code, may_have_been_applied }));
     }
 
     fn retry(&self, flights: &[Flight], unsure: bool, error: &str) {
@@ -344,12 +382,17 @@ impl Sender {
     }
 }
 
-fn timed_out(queue: &PartitionQueue, batch: &ClosedBatch<Arc<BatchState>>, unsure: bool) -> SendError {
+fn timed_out(
+    queue: &PartitionQueue,
+    batch: &ClosedBatch<Arc<BatchState>>,
+    unsure: bool,
+    no_identity: Option<&Arc<str>>,
+) -> SendError {
     SendError::TimedOut {
         topic: Arc::clone(&queue.topic),
         partition: queue.partition,
         may_have_been_applied: unsure,
-        last_error: batch.last_error.clone(),
+        last_error: batch.last_error.as_ref().or(no_identity).cloned(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Errors of a producer.
 //!
 //!     before it was accepted     NoTopic, UnknownTopic, …, LargerThan…, Closed    the call returns it
-//!     after                      Refused, TimedOut, Abandoned                     the ticket tells it
+//!     after                      Refused, TimedOut, Abandoned, Fenced             the ticket tells it
 
 use std::sync::Arc;
 
@@ -52,6 +52,9 @@ pub enum SendError {
     },
     #[error("the producer is closed")]
     Closed,
+    /// Somebody else writes under this producer's id, with a newer epoch. The producer is closed.
+    #[error("another producer has taken over this producer's id; this one is closed")]
+    Fenced { may_have_been_applied: bool },
     /// The producer was dropped, or `close` ran out of time, before the outcome was known.
     #[error("{topic}/{partition}: abandoned when the producer went away")]
     Abandoned { topic: Arc<str>, partition: PartitionIndex, may_have_been_applied: bool },
@@ -76,6 +79,7 @@ impl SendError {
         match self {
             SendError::Refused { may_have_been_applied, .. }
             | SendError::TimedOut { may_have_been_applied, .. }
+            | SendError::Fenced { may_have_been_applied }
             | SendError::Abandoned { may_have_been_applied, .. } => *may_have_been_applied,
             _ => false,
         }

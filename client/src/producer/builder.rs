@@ -36,12 +36,29 @@ pub(crate) struct ProducerOptions {
     pub metadata_timeout: Duration,
     pub partitioner: Partitioner,
     pub topic: Option<Arc<str>>,
+    pub idempotent: bool,
 }
 
 #[must_use = "nothing is sent before build()"]
 pub struct ProducerBuilder {
     cluster: Arc<Cluster>,
     options: ProducerOptions,
+    /// `None` if nothing was said about it.
+    idempotence: Option<bool>,
+}
+
+/// Options that exclude each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidProducer {
+    #[error("an idempotent producer needs Acks::All: without an answer it cannot know what to send again")]
+    IdempotenceNeedsAcksAll,
+    #[error(
+        "an idempotent producer has at most {} batches of a partition under way, not {in_flight}: the broker \
+         remembers as many; idempotence(false) allows more",
+        limits::IN_FLIGHT_IDEMPOTENT_MAX
+    )]
+    IdempotenceBoundsInFlight { in_flight: usize },
 }
 
 impl ProducerBuilder {
@@ -58,8 +75,17 @@ impl ProducerBuilder {
             metadata_timeout: limits::METADATA_TIMEOUT,
             partitioner: Partitioner::Default,
             topic: None,
+            idempotent: true,
         };
-        ProducerBuilder { cluster, options }
+        ProducerBuilder { cluster, options, idempotence: None }
+    }
+
+    /// Whether the broker is enabled to store each batch once, however often it has to be sent; it is
+    /// by default. `Acks::None` and `Acks::Leader` turn it off, unless it was asked for here: then they
+    /// are refused.
+    pub fn idempotence(mut self, idempotence: bool) -> Self {
+        self.idempotence = Some(idempotence);
+        self
     }
 
     /// When a record counts as delivered; durable on all replicas in sync by default.
@@ -88,8 +114,8 @@ impl ProducerBuilder {
         self
     }
 
-    /// Batches of one partition that are under way at a time; 5 by default. With 1, order within
-    /// a partition holds under every failure; see [`Producer`] for what holds above.
+    /// Batches of one partition that are under way at a time; 5 by default, and at most, unless
+    /// idempotence is turned off.
     pub fn in_flight(mut self, batches: usize) -> Self {
         self.options.in_flight = batches.max(1);
         self
@@ -129,11 +155,24 @@ impl ProducerBuilder {
         self
     }
 
-    /// Starts the producer on the current tokio runtime.
+    /// Starts the producer on the current tokio runtime. Nothing is asked of the broker before the first
+    /// record.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn build(self) -> Producer {
-        Producer::start(self.cluster, self.options)
+    pub fn build(mut self) -> Result<Producer, InvalidProducer> {
+        self.options.idempotent = is_idempotent(&self.options, self.idempotence)?;
+        Ok(Producer::start(self.cluster, self.options))
+    }
+}
+
+fn is_idempotent(options: &ProducerOptions, wish: Option<bool>) -> Result<bool, InvalidProducer> {
+    let in_flight = options.in_flight;
+    match (wish, options.acks) {
+        (Some(false), _) => Ok(false),
+        (None, Acks::None | Acks::Leader) => Ok(false),
+        (Some(true), Acks::None | Acks::Leader) => Err(InvalidProducer::IdempotenceNeedsAcksAll),
+        (_, Acks::All) if in_flight <= limits::IN_FLIGHT_IDEMPOTENT_MAX => Ok(true),
+        (_, Acks::All) => Err(InvalidProducer::IdempotenceBoundsInFlight { in_flight }),
     }
 }

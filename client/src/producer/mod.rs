@@ -11,11 +11,11 @@
 
 mod builder;
 pub(crate) use builder::ProducerOptions;
-pub use builder::{Partitioner, ProducerBuilder};
+pub use builder::{InvalidProducer, Partitioner, ProducerBuilder};
 
 mod ticket;
+pub(crate) use ticket::BatchState;
 pub use ticket::Ticket;
-pub(crate) use ticket::{BatchState, Outcome};
 
 mod shared;
 pub(crate) use shared::{PartitionQueue, Shared};
@@ -32,16 +32,18 @@ use crate::record::{Delivery, Record};
 
 /// Sends records. Cheap to clone; all clones share buffer, batches and connections.
 ///
-/// **Order.** Records of one partition are sent in the order in which they were accepted. A lost
-/// connection keeps that order: everything from the first batch without an answer on is sent again,
-/// in order, so records may be in the log twice but their first copies stand in order. A batch that
-/// the *broker* refuses with a retriable error is sent again too, and then batches of the partition
-/// that were already under way (`in_flight` − 1 at most) can come to stand before it; nothing is sent
-/// between the refusal and the retry. With `in_flight(1)` order holds in every case. All this is said of
-/// records that are acknowledged: one that failed with `may_have_been_applied` may turn up later.
+/// **Once, in order.** A producer is idempotent unless it is told otherwise: each batch carries its
+/// producer's id and its number within the partition, and the broker stores it once, whatever is lost
+/// and sent again on the way, and never before those that were accepted before it. Records that are
+/// acknowledged are in the log exactly once and in the order in which they were accepted; one that
+/// failed with `may_have_been_applied` may be there, at most once, and turn up later than its place.
+/// A record that the *caller* sends again is another record.
 ///
-/// **Duplicates.** A request without an answer (connection lost, request timeout) is sent again and
-/// may then have been applied twice. There is no idempotence yet.
+/// **Without idempotence**, records of one partition are still sent in order, but a request without an
+/// answer (connection lost, request timeout) is sent again and may then have been applied twice; the
+/// first copies of all stand in order. A batch that the *broker* refuses with a retriable error is
+/// sent again too, and then batches of the partition that were already under way (`in_flight` − 1 at
+/// most) can come to stand before it; nothing is sent between the refusal and the retry.
 ///
 /// **Acks.** With `Acks::None` a record counts as delivered when the kernel has taken its bytes.
 ///

@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     pub wake: Notify,
     /// No record is taken any more.
     closed: AtomicBool,
+    /// Another producer writes under our id.
+    fenced: AtomicBool,
     /// No record is left; the task may end.
     abandoned: AtomicBool,
     /// Held while a topic is looked up, so that a thousand waiting sends ask one after the other
@@ -91,6 +93,7 @@ impl Shared {
             ready: Mutex::default(),
             wake: Notify::new(),
             closed: AtomicBool::new(false),
+            fenced: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             looking_up: tokio::sync::Mutex::new(()),
         }
@@ -111,7 +114,7 @@ impl Shared {
         let permit = match self.budget.try_acquire_many(charge) {
             Ok(permit) => permit,
             Err(TryAcquireError::NoPermits) => return Err(Obstacle::BufferFull),
-            Err(TryAcquireError::Closed) => return Err(SendError::Closed.into()),
+            Err(TryAcquireError::Closed) => return Err(self.closed_error().into()),
         };
         let ticket = self.append_to(topic, record, charge)?;
         permit.forget();
@@ -126,10 +129,10 @@ impl Shared {
             let topic = self.look_up(&name).await?;
             self.install(topic);
         }
-        let permit = self.budget.acquire_many(charge).await.map_err(|_| SendError::Closed)?;
+        let permit = self.budget.acquire_many(charge).await.map_err(|_| self.closed_error())?;
         let topics = self.read_topics();
         // A closed producer installs no topics.
-        let topic = topics.get(&name).ok_or(SendError::Closed)?;
+        let topic = topics.get(&name).ok_or_else(|| self.closed_error())?;
         let ticket = self.append_to(topic, &record, charge)?;
         permit.forget();
         Ok(ticket)
@@ -227,7 +230,7 @@ impl Shared {
                 self.cluster.want(&topic.topic.name);
                 SendError::LargerThanTopicTakes { topic: Arc::clone(&topic.topic.name), bytes, limit }
             }
-            NotAppended::Sealed => SendError::Closed,
+            NotAppended::Sealed => self.closed_error(),
             NotAppended::Full { .. } => unreachable!("BUG: the second try opens a batch"),
         }
     }
@@ -317,6 +320,7 @@ impl Shared {
             compression: self.options.compression,
             delivery_timeout: self.options.delivery_timeout,
             retry_backoff: self.options.retry_backoff,
+            idempotent: self.options.idempotent,
         };
         Arc::new(PartitionQueue {
             id: self.next_queue.fetch_add(1, Ordering::Relaxed),
@@ -398,8 +402,30 @@ impl Shared {
         }
     }
 
+    /// Why no record is taken any more.
+    fn closed_error(&self) -> SendError {
+        match self.fenced.load(Ordering::Acquire) {
+            true => SendError::Fenced { may_have_been_applied: false },
+            false => SendError::Closed,
+        }
+    }
+
     /// Gives every record without an outcome one, and returns how many there were.
     pub(crate) fn abandon(&self) -> usize {
+        self.end(|topic, partition, may_have_been_applied| SendError::Abandoned {
+            topic,
+            partition,
+            may_have_been_applied,
+        })
+    }
+
+    /// As `abandon`: the broker takes nothing from this producer any more.
+    pub(crate) fn fence(&self) -> usize {
+        self.fenced.store(true, Ordering::Release);
+        self.end(|_, _, may_have_been_applied| SendError::Fenced { may_have_been_applied })
+    }
+
+    fn end(&self, error: impl Fn(Arc<str>, PartitionIndex, bool) -> SendError) -> usize {
         self.close();
         let mut count = 0;
         for queue in self.queues() {
@@ -407,8 +433,7 @@ impl Shared {
             for (batch, may_have_been_applied) in drained {
                 count += batch.records.get() as usize;
                 let (topic, partition) = (Arc::clone(&queue.topic), queue.partition);
-                let error = SendError::Abandoned { topic, partition, may_have_been_applied };
-                self.finish(batch, Err(error));
+                self.finish(batch, Err(error(topic, partition, may_have_been_applied)));
             }
         }
         self.abandoned.store(true, Ordering::Release);

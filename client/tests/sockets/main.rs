@@ -4,6 +4,8 @@
 //!                 ◀── reader: positions, faults, cancellation
 //!                 ◀── speed: what the client costs, run by hand
 
+mod dedup;
+
 mod tiny_broker;
 
 mod producer;

@@ -5,10 +5,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ringlog_client::{
-    Acks, Client, Codec, ConsumeError, ErrorCode, NotQueued, Offset, PartitionIndex, Record, SendError,
-    Ticket,
+    Acks, Client, Codec, ConsumeError, ErrorCode, InvalidProducer, NotQueued, Offset, PartitionIndex, Record,
+    SendError, Ticket,
 };
 
+use crate::dedup::Claim;
 use crate::tiny_broker::TinyBroker;
 use crate::{SOON, broker_and_client, enqueue_many, number, read_values, value};
 
@@ -17,7 +18,7 @@ async fn what_is_sent_is_read_in_order_at_the_offsets_told() {
     let (broker, client) = broker_and_client().await;
     broker.topic("orders", 4, &[]);
     for (codec, records) in [(Codec::None, 0..20_000), (Codec::Lz4, 20_000..40_000)] {
-        let producer = client.producer().compression(codec).batch_bytes(1 << 12).build();
+        let producer = client.producer().compression(codec).batch_bytes(1 << 12).build().unwrap();
         let tickets = enqueue_many(&producer, "orders", records).await;
         producer.flush().await;
         let mut delivered = HashSet::new();
@@ -49,7 +50,7 @@ async fn what_is_sent_is_read_in_order_at_the_offsets_told() {
 async fn keys_headers_tombstones_and_timestamps_arrive() {
     let (broker, client) = broker_and_client().await;
     broker.topic("t", 3, &[]);
-    let producer = client.producer().topic("t").linger(Duration::ZERO).build();
+    let producer = client.producer().topic("t").linger(Duration::ZERO).build().unwrap();
     let time = ringlog_client::Timestamp::from_millis(1234);
     let mut record = Record::to_default().key("foobar").value("v").timestamp(time);
     for i in 0..10 {
@@ -70,11 +71,12 @@ async fn keys_headers_tombstones_and_timestamps_arrive() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lost_connections_lose_no_record_and_keep_the_order() {
+async fn lost_connections_lose_and_double_no_record_and_keep_the_order() {
     let (broker, client) = broker_and_client().await;
     broker.topic("t", 3, &[]);
     broker.state.faults.hang_up_after.store(20, Ordering::Relaxed);
-    let producer = client.producer().batch_bytes(1 << 10).retry_backoff(Duration::from_millis(5)).build();
+    let producer =
+        client.producer().batch_bytes(1 << 10).retry_backoff(Duration::from_millis(5)).build().unwrap();
     let tickets = enqueue_many(&producer, "t", 0..30_000).await;
     for ticket in tickets {
         tokio::time::timeout(SOON, ticket).await.expect("in time").unwrap();
@@ -82,14 +84,11 @@ async fn lost_connections_lose_no_record_and_keep_the_order() {
     assert!(broker.state.connections.load(Ordering::Relaxed) > 10, "it hung up often");
     let mut all = HashSet::new();
     for partition in 0..3 {
-        let mut first_copies = Vec::new();
-        for value in broker.values("t", partition) {
-            let value = number(&value);
-            if all.insert(value) {
-                first_copies.push(value);
-            }
+        let values: Vec<usize> = broker.values("t", partition).iter().map(|value| number(value)).collect();
+        assert!(values.is_sorted());
+        for value in values {
+            assert!(all.insert(value), "{value} is there twice");
         }
-        assert!(first_copies.is_sorted());
     }
     assert_eq!(all.len(), 30_000);
 }
@@ -99,7 +98,7 @@ async fn retriable_refusals_are_retried_and_final_ones_told() {
     let (broker, client) = broker_and_client().await;
     broker.topic("t", 1, &[]);
     let faults = &broker.state.faults;
-    let producer = client.producer().topic("t").retry_backoff(Duration::from_millis(2)).build();
+    let producer = client.producer().topic("t").retry_backoff(Duration::from_millis(2)).build().unwrap();
     faults.refusal.store(u64::from(ErrorCode::DiskFull.to_wire()), Ordering::Relaxed);
     faults.refuse.store(3, Ordering::Relaxed);
     assert_eq!(producer.send(Record::to_default().value("a")).await.unwrap().offset, Some(Offset::ZERO));
@@ -111,10 +110,51 @@ async fn retriable_refusals_are_retried_and_final_ones_told() {
 }
 
 #[tokio::test]
+async fn a_producer_that_the_broker_forgot_goes_on_under_its_next_epoch() {
+    let (broker, client) = broker_and_client().await;
+    broker.topic("t", 1, &[]);
+    let producer = client.producer().topic("t").retry_backoff(Duration::from_millis(2)).build().unwrap();
+    for i in 0..3 {
+        let sent = producer.send(Record::to_default().value(value(i))).await.unwrap();
+        assert_eq!(sent.offset, Some(Offset::new(i as u64)));
+        broker.state.topics().get_mut("t").unwrap().partitions[0].dedup.forget();
+    }
+}
+
+#[tokio::test]
+async fn options_that_idempotence_excludes_are_refused_where_it_was_asked_for() {
+    let (broker, client) = broker_and_client().await;
+    broker.topic("t", 1, &[]);
+    let builder = || client.producer().topic("t");
+    let refused = builder().in_flight(6).build().err();
+    assert_eq!(refused, Some(InvalidProducer::IdempotenceBoundsInFlight { in_flight: 6 }));
+    assert!(builder().in_flight(64).idempotence(false).build().is_ok());
+    let refused = builder().acks(Acks::Leader).idempotence(true).build().err();
+    assert_eq!(refused, Some(InvalidProducer::IdempotenceNeedsAcksAll));
+    let producer = builder().acks(Acks::Leader).in_flight(64).build().unwrap();
+    producer.send(Record::to_default().value("v")).await.unwrap();
+    assert_eq!(broker.state.next_producer.load(Ordering::Relaxed), 0, "nobody has asked for an id");
+}
+
+#[tokio::test]
+async fn a_producer_whose_id_another_has_taken_over_is_fenced() {
+    let (broker, client) = broker_and_client().await;
+    broker.topic("t", 1, &[]);
+    let producer = client.producer().topic("t").build().unwrap();
+    producer.send(Record::to_default().value("v")).await.unwrap();
+    let usurper = Claim { id: 0, epoch: 1, sequence: 0, records: 1 };
+    broker.state.topics().get_mut("t").unwrap().partitions[0].dedup.stored(usurper, 1);
+    let error = producer.send(Record::to_default().value("v")).await.unwrap_err();
+    assert!(matches!(error, SendError::Fenced { may_have_been_applied: false }), "{error}");
+    let error = producer.send(Record::to_default().value("v")).await.unwrap_err();
+    assert!(matches!(error, SendError::Fenced { .. }), "it stays so: {error}");
+}
+
+#[tokio::test]
 async fn a_partition_that_moved_is_followed() {
     let (broker, client) = broker_and_client().await;
     broker.topic("t", 1, &[]);
-    let producer = client.producer().topic("t").retry_backoff(Duration::from_millis(10)).build();
+    let producer = client.producer().topic("t").retry_backoff(Duration::from_millis(10)).build().unwrap();
     producer.send(Record::to_default().value(value(0))).await.unwrap();
     let mut reader = client.reader().topic("t").build().await.unwrap();
     assert_eq!(read_values(&mut reader, 1).await, [0]);
@@ -128,7 +168,7 @@ async fn a_partition_that_moved_is_followed() {
 async fn without_acknowledgement_a_ticket_ends_with_the_write() {
     let (broker, client) = broker_and_client().await;
     broker.topic("t", 2, &[]);
-    let producer = client.producer().acks(Acks::None).build();
+    let producer = client.producer().acks(Acks::None).build().unwrap();
     for ticket in enqueue_many(&producer, "t", 0..1000).await {
         assert_eq!(ticket.await.unwrap().offset, None);
     }
@@ -143,7 +183,7 @@ async fn without_acknowledgement_a_ticket_ends_with_the_write() {
 #[tokio::test]
 async fn topics_that_cannot_be_are_told_apart() {
     let (broker, client) = broker_and_client().await;
-    let producer = client.producer().metadata_timeout(Duration::from_millis(300)).build();
+    let producer = client.producer().metadata_timeout(Duration::from_millis(300)).build().unwrap();
     let start = Instant::now();
     let error = producer.send(Record::to("no/such").value("v")).await.unwrap_err();
     assert!(matches!(error, SendError::InvalidTopic { .. }) && start.elapsed() < Duration::from_millis(200));
@@ -164,7 +204,7 @@ async fn topics_that_cannot_be_are_told_apart() {
 #[tokio::test]
 async fn a_topic_made_while_a_send_waits_for_it_is_found() {
     let (broker, client) = broker_and_client().await;
-    let producer = client.producer().build();
+    let producer = client.producer().build().unwrap();
     let sending = tokio::spawn({
         let producer = producer.clone();
         async move { producer.send(Record::to("late").value("v")).await }
@@ -179,7 +219,7 @@ async fn a_full_buffer_makes_enqueue_wait_and_gives_the_record_back_to_try_enque
     let (broker, client) = broker_and_client().await;
     broker.topic("t", 1, &[]);
     broker.state.faults.hold.store(true, Ordering::Relaxed);
-    let producer = client.producer().topic("t").buffer_bytes(10_000).linger(Duration::ZERO).build();
+    let producer = client.producer().topic("t").buffer_bytes(10_000).linger(Duration::ZERO).build().unwrap();
     let record = || Record::to_default().value(vec![1; 968]);
     let mut tickets: Vec<Ticket> = Vec::new();
     loop {
@@ -215,7 +255,7 @@ async fn a_full_buffer_makes_enqueue_wait_and_gives_the_record_back_to_try_enque
 async fn closing_gives_back_what_could_not_be_delivered() {
     let (broker, client) = broker_and_client().await;
     broker.topic("t", 1, &[]);
-    let producer = client.producer().topic("t").build();
+    let producer = client.producer().topic("t").build().unwrap();
     producer.send(Record::to_default().value("delivered")).await.unwrap();
     broker.state.faults.hold.store(true, Ordering::Relaxed);
     let ticket = producer.enqueue(Record::to_default().key("k").value("lost")).await.unwrap();
@@ -233,7 +273,7 @@ async fn dropping_a_producer_resolves_its_tickets_at_once() {
     let (broker, client) = broker_and_client().await;
     broker.topic("t", 1, &[]);
     broker.state.faults.hold.store(true, Ordering::Relaxed);
-    let producer = client.producer().topic("t").build();
+    let producer = client.producer().topic("t").build().unwrap();
     let ticket = producer.enqueue(Record::to_default().value("v")).await.unwrap();
     let start = Instant::now();
     drop(producer);
@@ -249,7 +289,7 @@ fn tickets_end_with_their_runtime() {
         let (broker, client) = broker_and_client().await;
         broker.topic("t", 1, &[]);
         broker.state.faults.hold.store(true, Ordering::Relaxed);
-        let producer = client.producer().topic("t").build();
+        let producer = client.producer().topic("t").build().unwrap();
         (producer.enqueue(Record::to_default().value("v")).await.unwrap(), producer)
     });
     drop(first);
@@ -260,7 +300,7 @@ fn tickets_end_with_their_runtime() {
 async fn a_delivery_timeout_ends_a_record_when_the_broker_is_gone() {
     let (broker, client) = broker_and_client().await;
     broker.topic("t", 1, &[]);
-    let producer = client.producer().topic("t").delivery_timeout(Duration::from_millis(400)).build();
+    let producer = client.producer().topic("t").delivery_timeout(Duration::from_millis(400)).build().unwrap();
     producer.send(Record::to_default().value("v")).await.unwrap();
     drop(broker);
     let start = Instant::now();
@@ -282,7 +322,7 @@ async fn without_routing_everything_goes_over_one_connection() {
     let broker = TinyBroker::start().await;
     broker.topic("t", 1, &[]);
     let client = Client::builder().bootstrap(broker.address()).route_to_owner(false).build().await.unwrap();
-    let producer = client.producer().topic("t").build();
+    let producer = client.producer().topic("t").build().unwrap();
     producer.send(Record::to_default().value("v")).await.unwrap();
     assert_eq!(broker.state.connections.load(Ordering::Relaxed), 2, "control and produce");
 }

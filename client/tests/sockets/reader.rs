@@ -10,7 +10,7 @@ use crate::{broker_and_client, number, read_values, value};
 async fn a_reader_seeks_pauses_and_survives_lost_connections() {
     let (broker, client) = broker_and_client().await;
     broker.topic("t", 2, &[]);
-    let producer = client.producer().batch_bytes(200).build();
+    let producer = client.producer().batch_bytes(200).build().unwrap();
     for i in 0..100 {
         let record = Record::to("t").partition(i as u32 % 2).value(value(i));
         producer.enqueue(record).await.unwrap().await.unwrap();
@@ -42,7 +42,7 @@ async fn a_reader_seeks_pauses_and_survives_lost_connections() {
 async fn an_offset_out_of_range_is_told_with_the_range_and_healed_by_seek() {
     let (broker, client) = broker_and_client().await;
     broker.topic("t", 1, &[]);
-    let producer = client.producer().topic("t").build();
+    let producer = client.producer().topic("t").build().unwrap();
     for i in 0..5 {
         producer.send(Record::to_default().value(value(i))).await.unwrap();
     }
@@ -64,7 +64,7 @@ async fn an_offset_out_of_range_is_told_with_the_range_and_healed_by_seek() {
 async fn a_damaged_batch_is_told_after_the_good_ones() {
     let (broker, client) = broker_and_client().await;
     broker.topic("t", 1, &[]);
-    let producer = client.producer().topic("t").build();
+    let producer = client.producer().topic("t").build().unwrap();
     for i in 0..3 {
         producer.send(Record::to_default().value(value(i))).await.unwrap();
     }
@@ -90,7 +90,7 @@ async fn a_damaged_batch_is_told_after_the_good_ones() {
 async fn a_cancelled_recv_loses_nothing() {
     let (broker, client) = broker_and_client().await;
     broker.topic("t", 1, &[]);
-    let producer = client.producer().topic("t").linger(Duration::ZERO).build();
+    let producer = client.producer().topic("t").linger(Duration::ZERO).build().unwrap();
     let mut reader = client.reader().topic("t").start(StartAt::Latest).build().await.unwrap();
     let mut got = Vec::new();
     for i in 0..200 {

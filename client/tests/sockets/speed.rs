@@ -23,7 +23,7 @@ async fn speed() {
         let (broker, client) = broker_and_client().await;
         broker.topic("t", 4, &[]);
         broker.state.faults.discard.store(true, Ordering::Relaxed);
-        let producer = client.producer().build();
+        let producer = client.producer().build().unwrap();
         let topic: Arc<str> = "t".into();
         let value = bytes::Bytes::from(vec![7; size]);
         let (start, cpu_start) = (Instant::now(), cpu_time());
@@ -48,7 +48,7 @@ async fn speed_of_reading() {
     const COUNT: u32 = 4_000_000;
     let (broker, client) = broker_and_client().await;
     broker.topic("t", 2, &[]);
-    let producer = client.producer().topic("t").build();
+    let producer = client.producer().topic("t").build().unwrap();
     let value = bytes::Bytes::from(vec![7; 100]);
     for _ in 0..COUNT {
         drop(producer.enqueue(Record::to_default().value(value.clone())).await.unwrap());

@@ -7,7 +7,7 @@
 //! shown by the tests against the real one.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
+
+use crate::dedup::{Claim, Dedup, Verdict};
 
 pub const SHARDS: u16 = 2;
 
@@ -50,6 +52,7 @@ pub struct State {
     pub misrouted: AtomicUsize,
     pub connections: AtomicUsize,
     pub produces: AtomicUsize,
+    pub next_producer: AtomicI64,
     changed: watch::Sender<u64>,
     hang_up: watch::Sender<u64>,
     port: Mutex<u16>,
@@ -67,6 +70,7 @@ pub struct Partition {
     pub start: u64,
     pub next: u64,
     pub batches: Vec<(u64, Bytes)>,
+    pub dedup: Dedup,
 }
 
 impl Drop for TinyBroker {
@@ -86,6 +90,7 @@ impl TinyBroker {
             misrouted: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             produces: AtomicUsize::new(0),
+            next_producer: AtomicI64::new(0),
             changed: watch::Sender::new(0),
             hang_up: watch::Sender::new(0),
             port: Mutex::new(port),
@@ -192,16 +197,7 @@ async fn serve_requests(state: &Arc<State>, read: &mut OwnedReadHalf, reply: mps
             Api::Hello => {
                 let hello = HelloRequest::read(&body).unwrap();
                 shard = hello.shard.unwrap_or(shard);
-                let answer = HelloReply {
-                    error: ErrorCode::None,
-                    version: VERSION,
-                    shard,
-                    shards: SHARDS,
-                    node: NodeId::new(1),
-                    cluster: ClusterId::from_bytes([1; 16]),
-                    frame_body_bytes_max: FRAME_BODY_BYTES_MAX as u32,
-                    broker: "tiny".to_owned(),
-                };
+                let answer = welcome(shard);
                 frame(&header, |out| answer.append_to(out))
             }
             Api::Metadata => {
@@ -210,6 +206,10 @@ async fn serve_requests(state: &Arc<State>, read: &mut OwnedReadHalf, reply: mps
             }
             Api::ListOffsets => {
                 let answer = list_offsets(state, ListOffsetsRequest::read(&body).unwrap());
+                frame(&header, |out| answer.append_to(out))
+            }
+            Api::InitProducerId => {
+                let answer = init_producer_id(state, InitProducerIdRequest::read(&body).unwrap());
                 frame(&header, |out| answer.append_to(out))
             }
             Api::Produce if state.faults.discard.load(Ordering::Relaxed) => {
@@ -251,6 +251,19 @@ async fn serve_requests(state: &Arc<State>, read: &mut OwnedReadHalf, reply: mps
             api => panic!("the tiny broker does not know {api:?}"),
         };
         let _ = reply.send(answer);
+    }
+}
+
+fn welcome(shard: ShardId) -> HelloReply {
+    HelloReply {
+        error: ErrorCode::None,
+        version: VERSION,
+        shard,
+        shards: SHARDS,
+        node: NodeId::new(1),
+        cluster: ClusterId::from_bytes([1; 16]),
+        frame_body_bytes_max: FRAME_BODY_BYTES_MAX as u32,
+        broker: "tiny".to_owned(),
     }
 }
 
@@ -319,6 +332,28 @@ fn list_offsets(state: &State, request: ListOffsetsRequest) -> ListOffsetsReply 
     ListOffsetsReply { partitions: request.partitions.into_iter().map(answer).collect() }
 }
 
+fn init_producer_id(state: &State, request: InitProducerIdRequest) -> InitProducerIdReply {
+    let (producer_id, producer_epoch) = match request.producer {
+        Some((id, epoch)) => (id, ProducerEpoch::new(epoch.get() + 1)),
+        None => {
+            let id = state.next_producer.fetch_add(1, Ordering::Relaxed);
+            (ProducerId::new(id), ProducerEpoch::FIRST)
+        }
+    };
+    InitProducerIdReply { error: ErrorCode::None, producer_id, producer_epoch }
+}
+
+/// What an idempotent producer's batch says of itself.
+fn claim(batch: &Batch<'_>) -> Option<Claim> {
+    let claim = Claim {
+        id: batch.producer_id().get(),
+        epoch: batch.producer_epoch().get(),
+        sequence: batch.base_sequence().get(),
+        records: batch.record_count().get(),
+    };
+    Some(claim).filter(|claim| claim.id >= 0)
+}
+
 fn produce(state: &State, shard: ShardId, request: &ProduceRequest<'_>) -> ProduceReply {
     let mut topics = state.topics();
     let mut results = Vec::new();
@@ -342,6 +377,27 @@ fn produce(state: &State, shard: ShardId, request: &ProduceRequest<'_>) -> Produ
         assert!(rest.is_empty(), "one batch per partition");
         batch.check_for_append(8 << 20).unwrap();
         let base = partition.next;
+        let claim = claim(&batch);
+        let verdict = claim.map_or(Verdict::Append, |claim| partition.dedup.check(claim));
+        match verdict {
+            Verdict::Append => {}
+            Verdict::Duplicate { base } => {
+                let base_offset = Some(Offset::new(base));
+                results.push(ProduceResult { base_offset, ..ProduceResult::refused(ErrorCode::None) });
+                continue;
+            }
+            Verdict::OutOfOrder => {
+                results.push(ProduceResult::refused(ErrorCode::OutOfOrderSequenceNumber));
+                continue;
+            }
+            Verdict::Fenced => {
+                results.push(ProduceResult::refused(ErrorCode::InvalidProducerEpoch));
+                continue;
+            }
+        }
+        if let Some(claim) = claim {
+            partition.dedup.stored(claim, base);
+        }
         let mut bytes = entry.records.to_vec();
         stamp(&mut bytes, Offset::new(base), LeaderEpoch::FIRST);
         partition.next += u64::from(batch.record_count().get());

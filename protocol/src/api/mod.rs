@@ -2,6 +2,8 @@
 //!
 //!     Hello ▸ Metadata ▸ CreateTopic, DeleteTopic          who is there, what there is
 //!     Produce ▸ Fetch ▸ ListOffsets                        the data path: small header, record sets
+//!     InitProducerId                                       who a producer is, so that nothing is stored twice
+//!     DeleteRecords                                        the beginning of a partition, on request
 //!     Stats                                                the broker's counters
 //!     ErrorResponse                                        instead of any reply
 //!
@@ -40,6 +42,12 @@ pub use list_offsets::{
     ListOffsetsEntry, ListOffsetsReply, ListOffsetsRequest, ListOffsetsResult, OffsetSpec,
 };
 
+pub mod init_producer_id;
+pub use init_producer_id::{InitProducerIdReply, InitProducerIdRequest};
+
+pub mod delete_records;
+pub use delete_records::{DeleteRecordsEntry, DeleteRecordsReply, DeleteRecordsRequest, DeleteRecordsResult};
+
 pub mod stats;
 pub use stats::{ShardStats, StatsReply, StatsRequest};
 
@@ -63,8 +71,10 @@ impl Api {
     pub const Fetch: Api = Api(6);
     pub const ListOffsets: Api = Api(7);
     pub const Stats: Api = Api(8);
+    pub const InitProducerId: Api = Api(9);
+    pub const DeleteRecords: Api = Api(10);
 
-    pub const ALL: [Api; 8] = [
+    pub const ALL: [Api; 10] = [
         Api::Hello,
         Api::Metadata,
         Api::CreateTopic,
@@ -73,6 +83,8 @@ impl Api {
         Api::Fetch,
         Api::ListOffsets,
         Api::Stats,
+        Api::InitProducerId,
+        Api::DeleteRecords,
     ];
 
     pub const fn from_wire(number: u16) -> Api {
@@ -93,6 +105,8 @@ impl Api {
             Api::Fetch => "Fetch",
             Api::ListOffsets => "ListOffsets",
             Api::Stats => "Stats",
+            Api::InitProducerId => "InitProducerId",
+            Api::DeleteRecords => "DeleteRecords",
             _ => return None,
         })
     }

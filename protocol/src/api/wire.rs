@@ -1,6 +1,6 @@
 //! Reading and writing the fields of a message body.
 //!
-//!     u8 u16 u32 i32 u64 i64   little-endian           string   u16 length, UTF-8
+//!     u8 u16 i16 … u64 i64     little-endian           string   u16 length, UTF-8
 //!     uuid                     16 bytes                list     u32 count, then the items
 //!
 //! A [`Reader`] never reads past its body and never allocates for a count that the rest of the body
@@ -151,6 +151,10 @@ impl<'a> Writer<'a> {
     }
 
     pub fn u16(&mut self, name: &'static str, value: u16) {
+        self.put(name, &value.to_le_bytes(), &value);
+    }
+
+    pub fn i16(&mut self, name: &'static str, value: i16) {
         self.put(name, &value.to_le_bytes(), &value);
     }
 

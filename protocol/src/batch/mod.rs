@@ -22,7 +22,7 @@ mod header;
 pub use header::HEADER_LEN;
 
 mod stamp;
-pub use stamp::stamp;
+pub use stamp::{stamp, stamp_producer};
 
 mod record;
 pub use record::{HeaderView, HeadersIter, RecordError, RecordFault, RecordIter, RecordView};

@@ -1,4 +1,4 @@
-//! The broker's only write to a batch.
+//! The writes to a batch that is built already: the broker's, and the producer's before it sends.
 //!
 //!      0            8        12       16  17    21
 //!      ┌────────────┬────────┬────────┬───┬─────┬─────────── ─ ─
@@ -6,13 +6,14 @@
 //!      └─── here ───┴────────┴─ here ─┴───┴─────┴─────────── ─ ─
 //!
 //! Both fields lie in front of what the checksum covers, so the producer's checksum stays the one
-//! that every later reader verifies.
+//! that every later reader verifies. A producer's identity (43 to 56) lies behind, so a producer that
+//! must change it seals the batch anew.
 
 use zerocopy::FromBytes;
-use zerocopy::big_endian::{I32, I64};
+use zerocopy::big_endian::{I16, I32, I64, U32};
 
-use super::header::BatchHeader;
-use crate::model::{LeaderEpoch, Offset};
+use super::header::{BatchHeader, CRC_START};
+use crate::model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence};
 
 /// Writes the offset of the first record and the leader's epoch into the batch that `bytes` begin
 /// with. The caller has read it as a `Batch`, and knows that `base_offset` + its records is an offset.
@@ -24,6 +25,22 @@ pub fn stamp(bytes: &mut [u8], base_offset: Offset, epoch: LeaderEpoch) {
     let (header, _) = BatchHeader::mut_from_prefix(bytes).expect("BUG: stamped less than a batch header");
     header.base_offset = I64::new(base_offset.to_wire());
     header.leader_epoch = I32::new(epoch.get());
+}
+
+/// Writes the identity of an idempotent producer into its own batch, and the checksum that goes with
+/// it. For batches that were built before their identity was known, or had to get another: it reads
+/// the whole batch, which `BatchBuilder::set_producer` spares.
+///
+/// # Panics
+/// If `batch` is shorter than a batch header.
+pub fn stamp_producer(batch: &mut [u8], id: ProducerId, epoch: ProducerEpoch, base_sequence: Sequence) {
+    let (header, _) = BatchHeader::mut_from_prefix(batch).expect("BUG: stamped less than a batch header");
+    header.producer_id = I64::new(id.get());
+    header.producer_epoch = I16::new(epoch.get());
+    header.base_sequence = I32::new(base_sequence.get());
+    let crc = crc32c::crc32c(batch.get(CRC_START..).unwrap_or_default());
+    let (header, _) = BatchHeader::mut_from_prefix(batch).expect("BUG: it has had a header above");
+    header.crc = U32::new(crc);
 }
 
 #[cfg(test)]
@@ -46,6 +63,22 @@ mod tests {
         assert_eq!(batch.check_crc(), Ok(()));
         assert_eq!(batch.base_offset(), Offset::new(0x0102_0304_0506_0708));
         assert_eq!(batch.leader_epoch(), LeaderEpoch::new(0x090a_0b0c));
+    }
+
+    #[test]
+    fn a_batch_with_a_late_identity_is_the_one_that_was_built_with_it() {
+        let (id, epoch, sequence) = (ProducerId::new(4000), ProducerEpoch::new(3), Sequence::new(i32::MAX));
+        let build = |known: bool| {
+            let mut builder = crate::batch::BatchBuilder::new(crate::batch::Codec::None);
+            if known {
+                builder.set_producer(id, epoch, sequence);
+            }
+            builder.try_append(crate::model::Timestamp::from_millis(7), Some(b"k"), None, &[]).unwrap();
+            builder.finish().to_vec()
+        };
+        let mut late = build(false);
+        stamp_producer(&mut late, id, epoch, sequence);
+        assert_eq!(late, build(true));
     }
 
     #[test]

@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use super::RecordCount;
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident($int:ty)) => {
         $(#[$doc])*
@@ -80,10 +82,22 @@ impl ProducerId {
 
 impl ProducerEpoch {
     pub const NONE: ProducerEpoch = ProducerEpoch(-1);
+
+    /// Of every new producer id.
+    pub const FIRST: ProducerEpoch = ProducerEpoch(0);
 }
 
 impl Sequence {
     pub const NONE: Sequence = Sequence(-1);
+
+    /// Of a producer's first record in a partition, in each of its epochs.
+    pub const FIRST: Sequence = Sequence(0);
+
+    /// The sequence of the record `records` behind this one. After 2^31 − 1 comes 0 again, as in Kafka.
+    pub fn after(self, records: RecordCount) -> Sequence {
+        let sum = i64::from(self.0) + i64::from(records.get());
+        Sequence((sum & i64::from(i32::MAX)) as i32)
+    }
 }
 
 macro_rules! uuid {
@@ -176,6 +190,14 @@ mod tests {
         let id = TopicId::from_bytes(*b"\x00\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\xff");
         assert_eq!(id.to_string(), "00112233-4455-6677-8899-aabbccddeeff");
         assert_eq!(id.to_string().parse(), Ok(id));
+    }
+
+    #[test]
+    fn sequences_begin_again_after_the_last() {
+        let after = |sequence, records| Sequence::new(sequence).after(RecordCount::new(records)).get();
+        assert_eq!(after(0, 1), 1);
+        assert_eq!(after(i32::MAX, 1), 0);
+        assert_eq!(after(i32::MAX - 2, 5), 2);
     }
 
     #[test]

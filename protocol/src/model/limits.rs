@@ -16,7 +16,7 @@ pub const HELLO_BODY_BYTES_MAX: usize = 1024;
 /// Largest body of any frame, request or reply, unless the broker is configured lower.
 pub const FRAME_BODY_BYTES_MAX: usize = 64 << 20;
 
-/// Partitions in one Produce, Fetch or ListOffsets.
+/// Partitions in one Produce, Fetch, ListOffsets or DeleteRecords.
 pub const PARTITIONS_PER_REQUEST_MAX: usize = 10_000;
 
 /// Topics in one Metadata request.

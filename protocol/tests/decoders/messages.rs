@@ -9,14 +9,16 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use protocol::api::{
-    Acks, BrokerMetadata, ConfigEntry, CreateTopicReply, CreateTopicRequest, DeleteTopicReply,
-    DeleteTopicRequest, ErrorResponse, FetchEntry, FetchParams, FetchReply, FetchResult, FetchedPartition,
-    HelloReply, HelloRequest, ListOffsetsEntry, ListOffsetsReply, ListOffsetsRequest, ListOffsetsResult,
-    MetadataReply, MetadataRequest, OffsetSpec, PartitionMetadata, ProduceReply, ProduceResult, ShardStats,
-    StatsReply, TopicMetadata, TopicSelection,
+    Acks, BrokerMetadata, ConfigEntry, CreateTopicReply, CreateTopicRequest, DeleteRecordsEntry,
+    DeleteRecordsReply, DeleteRecordsRequest, DeleteRecordsResult, DeleteTopicReply, DeleteTopicRequest,
+    ErrorResponse, FetchEntry, FetchParams, FetchReply, FetchResult, FetchedPartition, HelloReply,
+    HelloRequest, InitProducerIdReply, InitProducerIdRequest, ListOffsetsEntry, ListOffsetsReply,
+    ListOffsetsRequest, ListOffsetsResult, MetadataReply, MetadataRequest, OffsetSpec, PartitionMetadata,
+    ProduceReply, ProduceResult, ShardStats, StatsReply, TopicMetadata, TopicSelection,
 };
 use protocol::model::{
-    ClusterId, ErrorCode, LeaderEpoch, NodeId, Offset, PartitionIndex, ShardId, Timestamp, TopicId,
+    ClusterId, ErrorCode, LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerEpoch, ProducerId, ShardId,
+    Timestamp, TopicId,
 };
 
 /// A Produce request is a view; this is what it was made of.
@@ -244,6 +246,34 @@ pub fn list_offsets_reply() -> impl Strategy<Value = ListOffsetsReply> {
         },
     );
     vec(result, ITEMS).prop_map(|partitions| ListOffsetsReply { partitions })
+}
+
+pub fn init_producer_id_request() -> impl Strategy<Value = InitProducerIdRequest> {
+    let producer =
+        (0..=i64::MAX, 0..=i16::MAX).prop_map(|(id, epoch)| (ProducerId::new(id), ProducerEpoch::new(epoch)));
+    (any::<u32>(), option::of(producer))
+        .prop_map(|(timeout_ms, producer)| InitProducerIdRequest { timeout_ms, producer })
+}
+
+pub fn init_producer_id_reply() -> impl Strategy<Value = InitProducerIdReply> {
+    (error(), any::<i64>(), any::<i16>()).prop_map(|(error, id, epoch)| InitProducerIdReply {
+        error,
+        producer_id: ProducerId::new(id),
+        producer_epoch: ProducerEpoch::new(epoch),
+    })
+}
+
+pub fn delete_records_request() -> impl Strategy<Value = DeleteRecordsRequest> {
+    let entry = (topic(), partition(), option::of(offset()))
+        .prop_map(|(topic, partition, before)| DeleteRecordsEntry { topic, partition, before });
+    (any::<u32>(), vec(entry, ITEMS))
+        .prop_map(|(timeout_ms, partitions)| DeleteRecordsRequest { timeout_ms, partitions })
+}
+
+pub fn delete_records_reply() -> impl Strategy<Value = DeleteRecordsReply> {
+    let result = (error(), option::of(offset()))
+        .prop_map(|(error, low_watermark)| DeleteRecordsResult { error, low_watermark });
+    vec(result, ITEMS).prop_map(|partitions| DeleteRecordsReply { partitions })
 }
 
 pub fn stats_reply() -> impl Strategy<Value = StatsReply> {

@@ -4,18 +4,20 @@
 
 use bytes::Bytes;
 use protocol::api::{
-    Acks, Api, BrokerMetadata, ConfigEntry, CreateTopicReply, CreateTopicRequest, DeleteTopicReply,
-    DeleteTopicRequest, ErrorResponse, FetchEntry, FetchParams, FetchReply, FetchRequest, FetchResult, Field,
-    HelloReply, HelloRequest, ListOffsetsEntry, ListOffsetsReply, ListOffsetsRequest, ListOffsetsResult,
-    Message, MetadataReply, MetadataRequest, OffsetSpec, PartitionMetadata, ProduceReply, ProduceRequest,
-    ProduceResult, ShardStats, StatsReply, StatsRequest, TopicMetadata, TopicSelection, VERSION, Writer,
+    Acks, Api, BrokerMetadata, ConfigEntry, CreateTopicReply, CreateTopicRequest, DeleteRecordsEntry,
+    DeleteRecordsReply, DeleteRecordsRequest, DeleteRecordsResult, DeleteTopicReply, DeleteTopicRequest,
+    ErrorResponse, FetchEntry, FetchParams, FetchReply, FetchRequest, FetchResult, Field, HelloReply,
+    HelloRequest, InitProducerIdReply, InitProducerIdRequest, ListOffsetsEntry, ListOffsetsReply,
+    ListOffsetsRequest, ListOffsetsResult, Message, MetadataReply, MetadataRequest, OffsetSpec,
+    PartitionMetadata, ProduceReply, ProduceRequest, ProduceResult, ShardStats, StatsReply, StatsRequest,
+    TopicMetadata, TopicSelection, VERSION, Writer,
 };
 use protocol::batch::{BatchBuilder, Codec, HEADER_LEN, stamp};
 use protocol::frame::{FRAME_HEADER_LEN, FrameHeader, FrameKind, append_frame_with_payload};
 use protocol::model::limits::FRAME_BODY_BYTES_MAX;
 use protocol::model::{
-    ClusterId, CorrelationId, ErrorCode, LeaderEpoch, NodeId, Offset, PartitionIndex, ShardId, Timestamp,
-    TopicId,
+    ClusterId, CorrelationId, ErrorCode, LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerEpoch,
+    ProducerId, ShardId, Timestamp, TopicId,
 };
 
 /// Bytes in one line of a table.
@@ -166,10 +168,8 @@ fn batch() -> Vec<u8> {
 }
 
 pub fn examples() -> Vec<Example> {
-    [hello(), metadata(), topics(), produce(), fetch(), list_offsets(), stats()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let data = [produce(), fetch(), list_offsets(), stats(), init_producer_id(), delete_records()];
+    [hello(), metadata(), topics()].into_iter().chain(data).flatten().collect()
 }
 
 fn hello() -> Vec<Example> {
@@ -319,6 +319,35 @@ fn list_offsets() -> Vec<Example> {
     vec![
         Example::whole("ListOffsets request", FrameKind::Request, &request),
         Example::whole("ListOffsets reply", FrameKind::Reply, &reply),
+    ]
+}
+
+fn init_producer_id() -> Vec<Example> {
+    let (id, epoch) = (ProducerId::new(4000), ProducerEpoch::new(2));
+    let request = InitProducerIdRequest { timeout_ms: 30_000, producer: Some((id, epoch)) };
+    let reply = InitProducerIdReply {
+        error: ErrorCode::None,
+        producer_id: id,
+        producer_epoch: ProducerEpoch::new(3),
+    };
+    vec![
+        Example::whole("InitProducerId request", FrameKind::Request, &request),
+        Example::whole("InitProducerId reply", FrameKind::Reply, &reply),
+    ]
+}
+
+fn delete_records() -> Vec<Example> {
+    let entry = DeleteRecordsEntry {
+        topic: topic_id(),
+        partition: PartitionIndex::new(0),
+        before: Some(Offset::new(1000)),
+    };
+    let request = DeleteRecordsRequest { timeout_ms: 30_000, partitions: vec![entry] };
+    let result = DeleteRecordsResult { error: ErrorCode::None, low_watermark: Some(Offset::new(1000)) };
+    let reply = DeleteRecordsReply { partitions: vec![result] };
+    vec![
+        Example::whole("DeleteRecords request", FrameKind::Request, &request),
+        Example::whole("DeleteRecords reply", FrameKind::Reply, &reply),
     ]
 }
 

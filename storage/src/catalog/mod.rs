@@ -1,4 +1,4 @@
-//! The catalog: which topics there are. Every change is a record, written first, then applied.
+//! The catalog: which topics there are, which producer ids were given out. Every change is a record, written first, then applied.
 //!
 //!     plan_create ─▶ MetadataRecord ─ MetadataLog::append (durable) ─▶ Catalog::apply ─▶ what shards see
 //!
@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use protocol::model::{ClusterId, ErrorCode, TopicId, TopicName};
+use protocol::model::{ClusterId, ErrorCode, ProducerId, TopicId, TopicName};
 
 mod record;
 pub use record::{MetadataRecord, TopicRecord};
@@ -36,14 +36,30 @@ pub trait MetadataLog: Send {
 }
 
 /// What all records add up to.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Catalog {
     cluster: Option<ClusterId>,
     topics: BTreeMap<TopicName, TopicRecord>,
     /// Topics that are gone for everybody but whose files may not be.
     deleting: BTreeMap<TopicId, TopicRecord>,
     next_number: u64,
+    producer_ids_next: ProducerId,
 }
+
+impl Default for Catalog {
+    fn default() -> Catalog {
+        Catalog {
+            cluster: None,
+            topics: BTreeMap::new(),
+            deleting: BTreeMap::new(),
+            next_number: 0,
+            producer_ids_next: ProducerId::new(0),
+        }
+    }
+}
+
+/// Producer ids that one record reserves.
+const PRODUCER_IDS_PER_RECORD: i64 = 1000;
 
 /// Why a topic is not made or not deleted.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -104,6 +120,19 @@ impl Catalog {
         self.deleting.values()
     }
 
+    /// Ids from this one on have been given to nobody.
+    pub fn producer_ids_next(&self) -> ProducerId {
+        self.producer_ids_next
+    }
+
+    /// Reserves the next block of producer ids: once the record is applied, those below
+    /// `producer_ids_next` may be given out.
+    pub fn plan_producer_ids(&self) -> MetadataRecord {
+        let next = self.producer_ids_next.get().checked_add(PRODUCER_IDS_PER_RECORD);
+        let next = next.expect("BUG: at a million a second, 2^63 ids last for 292,000 years");
+        MetadataRecord::ProducerIdsReserved { next: ProducerId::new(next) }
+    }
+
     pub fn plan_create(&self, topic: NewTopic) -> Result<MetadataRecord, TopicRefusal> {
         let NewTopic { name, id, partitions, replication_factor, configs } = topic;
         if self.topics.contains_key(&name) {
@@ -145,6 +174,9 @@ impl Catalog {
             }
             MetadataRecord::TopicRemoved { id } => {
                 self.deleting.remove(id);
+            }
+            MetadataRecord::ProducerIdsReserved { next } => {
+                self.producer_ids_next = self.producer_ids_next.max(*next);
             }
         }
     }
@@ -211,10 +243,13 @@ mod tests {
                 catalog.apply(&record);
             }
             let deleted = catalog.plan_delete(&TopicName::new("topic-7").unwrap()).unwrap();
-            log.append(std::slice::from_ref(&deleted)).unwrap();
+            let reserved = catalog.plan_producer_ids();
+            log.append(&[deleted.clone(), reserved.clone()]).unwrap();
             catalog.apply(&deleted);
+            catalog.apply(&reserved);
         }
         let log = RedbLog::open(temp.path()).unwrap();
+        assert_eq!(catalog.producer_ids_next(), ProducerId::new(1000));
         assert_eq!(Catalog::from_records(&log.replay().unwrap()), catalog);
     }
 }

@@ -3,12 +3,14 @@
 //!     {"type":"topic_created","name":"orders","id":"3f…","number":0,"partitions":3,"configs":{…}}
 //!     {"type":"topic_deleted","id":"3f…"}        gone for clients
 //!     {"type":"topic_removed","id":"3f…"}        its files are gone too
+//!     {"type":"producer_ids_reserved","next":1000}
 //!
-//! JSON, because a person may have to read it when things went wrong, and there is one per topic.
+//! JSON, because a person may have to read it when things went wrong, and there is one per topic, and
+//! one per thousand producers.
 
 use std::collections::BTreeMap;
 
-use protocol::model::{ClusterId, TopicId, TopicName};
+use protocol::model::{ClusterId, ProducerId, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,6 +26,10 @@ pub enum MetadataRecord {
     /// Its files are gone.
     TopicRemoved {
         id: TopicId,
+    },
+    /// Producer ids below `next` may have been given out.
+    ProducerIdsReserved {
+        next: ProducerId,
     },
 }
 
@@ -46,6 +52,7 @@ enum Stored {
     TopicCreated { name: String, id: String, number: u64, partitions: u32, configs: BTreeMap<String, String> },
     TopicDeleted { id: String },
     TopicRemoved { id: String },
+    ProducerIdsReserved { next: i64 },
 }
 
 impl MetadataRecord {
@@ -61,6 +68,7 @@ impl MetadataRecord {
             },
             MetadataRecord::TopicDeleted { id } => Stored::TopicDeleted { id: id.to_string() },
             MetadataRecord::TopicRemoved { id } => Stored::TopicRemoved { id: id.to_string() },
+            MetadataRecord::ProducerIdsReserved { next } => Stored::ProducerIdsReserved { next: next.get() },
         };
         serde_json::to_vec(&stored).expect("BUG: strings and numbers are JSON")
     }
@@ -84,6 +92,10 @@ impl MetadataRecord {
             }
             Stored::TopicDeleted { id } => MetadataRecord::TopicDeleted { id: topic_id(id)? },
             Stored::TopicRemoved { id } => MetadataRecord::TopicRemoved { id: topic_id(id)? },
+            Stored::ProducerIdsReserved { next } if 0 <= next => {
+                MetadataRecord::ProducerIdsReserved { next: ProducerId::new(next) }
+            }
+            Stored::ProducerIdsReserved { next } => return Err(format!("{next} is no producer id")),
         })
     }
 }

@@ -9,21 +9,27 @@
 //! then set the alarm to `poll_timeout`. Every batch leaves exactly once, by `handle_answer`,
 //! `poll_expired` or `drain`, and with it all its records: that is their one outcome.
 //!
+//! If the producer is idempotent, a batch gets its sequence when it is sent for the first time. It is
+//! written into the batch while that is built, as far as it can be foretold, and otherwise then.
 //! A batch is not closed before it can be sent: while the window is full, the open batch goes on
 //! filling beyond its linger, up to its size.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use protocol::batch::{BatchBuilder, BuildError, Codec, record_size_upper_bound};
+use bytes::{Bytes, BytesMut};
+use protocol::batch::{BatchBuilder, BuildError, Codec, record_size_upper_bound, stamp_producer};
 use protocol::model::{RecordCount, Timestamp};
 
 use super::backoff::Backoff;
 use super::lane::{Failed, FlightId, Lane};
+use super::sequence::{Identity, Sequencer, Stamp};
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod idempotence;
 
 /// Options of a producer that matter to its queues.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +40,7 @@ pub struct QueueOptions {
     pub compression: Codec,
     pub delivery_timeout: Duration,
     pub retry_backoff: Duration,
+    pub idempotent: bool,
 }
 
 /// `S` is what records of one batch share to learn their outcome.
@@ -45,6 +52,8 @@ pub struct Queue<S> {
     builder: BatchBuilder,
     open: Option<Open<S>>,
     lane: Lane<ClosedBatch<S>>,
+    /// `None` if the producer is not idempotent.
+    sequencer: Option<Sequencer>,
     backoff: Backoff,
     pause_until: Option<Instant>,
     sealed: bool,
@@ -71,6 +80,31 @@ pub struct ClosedBatch<S> {
     /// Why the last try failed.
     pub last_error: Option<Arc<str>>,
     deadline: Instant,
+    /// Who sends it and its sequence, as they stand in its bytes.
+    stamp: Option<Stamp>,
+    /// Whether it was sent with this stamp, which then is final until it is sent under another identity.
+    sent: bool,
+}
+
+impl<S> ClosedBatch<S> {
+    /// It is sent for the first time.
+    fn begin(&mut self, sequencer: &mut Sequencer) {
+        let stamp = sequencer.begin(self.records);
+        if self.stamp != Some(stamp) {
+            // An earlier try under another identity may still hold the bytes; then they are copied.
+            let bytes = std::mem::take(&mut self.bytes);
+            let mut bytes = bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+            stamp_producer(&mut bytes, stamp.identity.id, stamp.identity.epoch, stamp.sequence);
+            self.bytes = bytes.freeze();
+            self.stamp = Some(stamp);
+        }
+        self.sent = true;
+    }
+
+    /// Its tries cannot be stored any more: it is as if there had been none.
+    fn rewind(&mut self) {
+        (self.stamp, self.sent, self.unsure) = (None, false, false);
+    }
 }
 
 /// The fields of a record, borrowed.
@@ -129,6 +163,7 @@ impl<S: Clone> Queue<S> {
             builder: BatchBuilder::new(options.compression),
             open: None,
             lane: Lane::new(options.in_flight),
+            sequencer: options.idempotent.then(Sequencer::default),
             backoff: Backoff::new(options.retry_backoff),
             pause_until: None,
             sealed: false,
@@ -199,6 +234,11 @@ impl<S: Clone> Queue<S> {
     fn close_open(&mut self) {
         let Some(open) = self.open.take() else { return };
         let records = self.builder.record_count();
+        let last = self.lane.last_waiting().map(|last| (last.stamp, last.records));
+        let stamp = self.sequencer.as_ref().and_then(|sequencer| sequencer.foretell(last));
+        if let Some(Stamp { identity, sequence }) = stamp {
+            self.builder.set_producer(identity.id, identity.epoch, sequence);
+        }
         self.lane.push(ClosedBatch {
             bytes: self.builder.finish(),
             records,
@@ -207,12 +247,33 @@ impl<S: Clone> Queue<S> {
             unsure: false,
             last_error: None,
             deadline: open.since + self.options.delivery_timeout,
+            stamp,
+            sent: false,
         });
     }
 
     /// Whether a batch could go out now; if not, an answer or an alarm will come.
     fn may_send(&self) -> bool {
         self.lane.has_room() && self.pause_until.is_none()
+    }
+
+    /// Whether the next batch may be sent as far as its sequence goes: it has one, or can get one.
+    fn is_in_sequence(&self) -> bool {
+        let Some(sequencer) = &self.sequencer else { return true };
+        sequencer.may_begin() || self.lane.first_waiting().is_some_and(|batch| batch.sent)
+    }
+
+    /// Whether records wait for an identity, or for another than that the queue has.
+    pub fn wants_identity(&self) -> bool {
+        let wants = self.sequencer.as_ref().is_some_and(Sequencer::wants_identity);
+        wants && (self.lane.is_waiting() || self.open.is_some())
+    }
+
+    /// What the producer is now; taken if the queue wants one.
+    pub fn offer_identity(&mut self, identity: Identity) {
+        if let Some(sequencer) = &mut self.sequencer {
+            sequencer.offer(identity);
+        }
     }
 
     /// The open batch is due now, whatever its linger.
@@ -233,7 +294,7 @@ impl<S: Clone> Queue<S> {
             return None;
         }
         self.pause_until = None;
-        if !self.lane.has_room() {
+        if !self.lane.has_room() || !self.is_in_sequence() {
             return None;
         }
         let was_open = !self.lane.is_waiting();
@@ -243,6 +304,11 @@ impl<S: Clone> Queue<S> {
             self.close_open();
         }
         let (flight, batch) = self.lane.take()?;
+        if let Some(sequencer) = &mut self.sequencer
+            && !batch.sent
+        {
+            batch.begin(sequencer);
+        }
         Some(Sending { flight, bytes: batch.bytes.clone(), was_open })
     }
 
@@ -253,7 +319,12 @@ impl<S: Clone> Queue<S> {
             self.close_open();
         }
         let (batch, under_way) = self.lane.give_up(|batch| batch.deadline <= now)?;
-        let unsure = batch.unsure || under_way;
+        let unsure = batch.unsure || (under_way && self.counts(&batch));
+        if let Some(sequencer) = &mut self.sequencer
+            && batch.sent
+        {
+            sequencer.lost(unsure);
+        }
         Some((batch, unsure))
     }
 
@@ -263,7 +334,7 @@ impl<S: Clone> Queue<S> {
         let first = self.lane.batches().next().map(|batch| batch.deadline);
         let open = self.open.as_ref();
         let deadline = first.or(open.map(|open| open.since + self.options.delivery_timeout));
-        let send = if !connected || !self.lane.has_room() {
+        let send = if !connected || !self.lane.has_room() || !self.is_in_sequence() {
             None
         } else if self.pause_until.is_some() {
             self.pause_until
@@ -276,10 +347,56 @@ impl<S: Clone> Queue<S> {
         [deadline, send].into_iter().flatten().min()
     }
 
-    /// The broker has decided about a flight, in either way: its batch, unless that expired before.
+    /// Whether a try of this batch that is under way can be stored.
+    fn counts(&self, batch: &ClosedBatch<S>) -> bool {
+        self.sequencer.is_none() || batch.sent
+    }
+
+    /// The broker has taken a flight: its batch, unless that expired before.
     pub fn handle_answer(&mut self, flight: FlightId) -> Option<ClosedBatch<S>> {
         self.backoff.reset();
-        self.lane.answered(flight)
+        let batch = self.lane.answered(flight)?;
+        if let Some(sequencer) = &mut self.sequencer
+            && batch.sent
+        {
+            sequencer.stored();
+        }
+        Some(batch)
+    }
+
+    /// The broker has refused a flight for good: its batch, unless that expired before.
+    pub fn handle_refusal(&mut self, flight: FlightId) -> Option<ClosedBatch<S>> {
+        self.backoff.reset();
+        let batch = self.lane.answered(flight)?;
+        if let Some(sequencer) = &mut self.sequencer
+            && batch.sent
+        {
+            sequencer.lost(batch.unsure);
+        }
+        Some(batch)
+    }
+
+    /// The broker misses batches before this flight's. The batch, if it fails for that; otherwise it
+    /// is tried again (see `core::sequence` for which and why).
+    pub fn handle_out_of_order(
+        &mut self,
+        now: Instant,
+        flight: FlightId,
+        error: &Arc<str>,
+        random: f64,
+    ) -> Option<ClosedBatch<S>> {
+        let Some(batch) = self.lane.flight_mut(flight) else { return self.handle_refusal(flight) };
+        let (sent, unsure) = (batch.sent, batch.unsure);
+        let Some(sequencer) = &mut self.sequencer else { return self.handle_refusal(flight) };
+        if sent && self.lane.is_first(flight) {
+            if sequencer.may_come_later(unsure) {
+                return self.handle_refusal(flight);
+            }
+            let rewound = self.lane.batches_mut().filter(|batch| batch.sent).map(ClosedBatch::rewind).count();
+            sequencer.rewind(rewound);
+        }
+        self.handle_failure(now, flight, false, error, random);
+        None
     }
 
     /// A flight failed and is to be tried again after a pause. `unsure`: no answer came, so that it
@@ -292,8 +409,9 @@ impl<S: Clone> Queue<S> {
         error: &Arc<str>,
         random: f64,
     ) {
+        let is_idempotent = self.sequencer.is_some();
         if let Some(batch) = self.lane.flight_mut(flight) {
-            batch.unsure |= unsure;
+            batch.unsure |= unsure && (batch.sent || !is_idempotent);
             batch.last_error = Some(Arc::clone(error));
         }
         // The failures of one window are one failure: it pauses once.
@@ -307,14 +425,12 @@ impl<S: Clone> Queue<S> {
     pub fn drain(&mut self) -> Vec<(ClosedBatch<S>, bool)> {
         self.sealed = true;
         self.close_open();
-        self.lane
-            .drain()
-            .into_iter()
-            .map(|(batch, under_way)| {
-                let unsure = batch.unsure || under_way;
-                (batch, unsure)
-            })
-            .collect()
+        let drained = self.lane.drain();
+        let with_doubt = |(batch, under_way): (ClosedBatch<S>, bool)| {
+            let unsure = batch.unsure || (under_way && self.counts(&batch));
+            (batch, unsure)
+        };
+        drained.into_iter().map(with_doubt).collect()
     }
 
     /// What the batches without an outcome share with their records, in order.

@@ -22,6 +22,7 @@ fn queue(in_flight: usize) -> Queue<usize> {
         compression: Codec::None,
         delivery_timeout: DELIVERY,
         retry_backoff: Duration::from_millis(100),
+        idempotent: false,
     };
     Queue::new(options, 1000)
 }
