@@ -16,11 +16,12 @@
 //! What was read may not be durable yet: it was written, but perhaps never synced. It is synced here,
 //! before anybody can read it and lose it in a second crash (KAFKA-10101).
 
+use std::collections::BTreeSet;
 use std::io;
 use std::rc::Rc;
 
 use protocol::batch::Batch;
-use protocol::model::{LeaderEpoch, Offset, Timestamp};
+use protocol::model::{LeaderEpoch, Offset, Timestamp, TopicId};
 
 use crate::disk::{BLOCK, Disk, DiskFile, align_down, align_up};
 use crate::id::{LogId, topic_dir};
@@ -67,13 +68,19 @@ impl RecoveryOptions {
     }
 }
 
-/// Makes the directories of a log durable. Does nothing where they exist.
-pub async fn create_log_dirs<D: Disk>(disk: &D, id: LogId) -> io::Result<()> {
-    let topic = topic_dir(id.topic);
-    disk.create_dir(&topic).await?;
-    disk.sync_dir(crate::id::TOPICS_DIR).await?;
-    disk.create_dir(&id.dir()).await?;
-    disk.sync_dir(&topic).await
+/// Makes the directories of logs durable. Does nothing where they exist.
+pub async fn create_log_dirs<D: Disk>(disk: &D, ids: &[LogId]) -> io::Result<()> {
+    let topics: BTreeSet<TopicId> = ids.iter().map(|id| id.topic).collect();
+    for topic in topics {
+        let dir = topic_dir(topic);
+        disk.create_dir(&dir).await?;
+        for id in ids.iter().filter(|id| id.topic == topic) {
+            disk.create_dir(&id.dir()).await?;
+        }
+        disk.sync_dir(&dir).await?;
+        disk.sync_dir(crate::id::TOPICS_DIR).await?;
+    }
+    Ok(())
 }
 
 /// Opens the log of `id`. All of what it serves is durable when this returns.
@@ -92,7 +99,7 @@ pub async fn recover<D: Disk>(
         other => Some(other?),
     };
     let Some(found) = found else {
-        create_log_dirs(disk, id).await?;
+        create_log_dirs(disk, &[id]).await?;
         return Recovery::new(disk, dir, options, false).finish_empty().await;
     };
     Recovery::new(disk, dir, options, found.compacted).run(&found.bases).await

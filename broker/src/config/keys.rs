@@ -133,6 +133,16 @@ keys! {
     CHECKPOINT_INTERVAL: Duration = "storage.checkpoint_interval", "10s", Some((100_000, 3_600_000_000)),
         "How often the point from which recovery has to read is written. After a crash a broker reads \
          what it wrote since: shorter starts faster, longer writes less.";
+    FILES_MAX: Count = "storage.files_max", "4096", Some((16, 1_000_000)),
+        "Segment files a shard keeps open. Others are opened when they are read or written, and the longest \
+         unused is closed. Lowered at start where the process may not open that many; see `ulimit -n`.";
+    COMPACTION_BYTES: Size = "storage.compaction_bytes", "16 MiB", Some((64 << 10, 64 << 30)),
+        "Memory a shard takes for the keys of one pass of compaction, about 48 bytes each. A log with more \
+         keys takes several passes.";
+    SCRUB_BYTES_PER_S: Size = "storage.scrub_bytes_per_s", "4 MiB", Some((0, 16 << 30)),
+        "How fast a shard reads its closed segments again to find damage before a consumer does; 0 never.";
+    SCRUB_INTERVAL: Duration = "storage.scrub_interval", "24h", Some((1_000_000, 31_536_000_000_000)),
+        "How long after the begin of one such pass the next one begins.";
     PRODUCER_ID_EXPIRATION: Duration = "storage.producer_id_expiration", "1d", Some((1_000, 31_536_000_000_000)),
         "Kafka's `producer.id.expiration.ms`: an idempotent producer that has written nothing to a partition \
          for this long is forgotten there. A batch that it sends again after that may be stored twice, so \

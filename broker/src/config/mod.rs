@@ -72,6 +72,14 @@ pub struct Config {
     pub free_bytes_min: u64,
     /// `storage.checkpoint_interval`: how often recovery's starting point is written; 10 s.
     pub checkpoint_interval: Duration,
+    /// `storage.files_max`: segment files a shard keeps open; 4096.
+    pub files_max: usize,
+    /// `storage.compaction_bytes`: memory for the keys of a pass of compaction; 16 MiB.
+    pub compaction_bytes: usize,
+    /// `storage.scrub_bytes_per_s`: how fast closed segments are read again; 4 MiB, 0 never.
+    pub scrub_bytes_per_s: u64,
+    /// `storage.scrub_interval`: from the begin of one such pass to that of the next; 24 h.
+    pub scrub_interval: Duration,
     /// `topic.*`: what a topic gets that does not say otherwise.
     pub topic_defaults: TopicDefaults,
     /// `log.filter`: what is logged; "info".

@@ -73,6 +73,10 @@ fn resolve(raw: &mut RawConfig) -> Config {
         preempt_timer: raw.get(&keys::PREEMPT_TIMER),
         free_bytes_min: raw.get(&keys::FREE_BYTES_MIN).0,
         checkpoint_interval: raw.get(&keys::CHECKPOINT_INTERVAL),
+        files_max: count(raw.get(&keys::FILES_MAX)),
+        compaction_bytes: bytes(raw.get(&keys::COMPACTION_BYTES)),
+        scrub_bytes_per_s: raw.get(&keys::SCRUB_BYTES_PER_S).0,
+        scrub_interval: raw.get(&keys::SCRUB_INTERVAL),
         topic_defaults: topic_defaults(raw),
         log_filter: raw.get(&keys::LOG_FILTER),
         log_format: raw.get::<LogFormat>(&keys::LOG_FORMAT),
@@ -121,7 +125,7 @@ fn faults(config: &Config) -> Vec<Fault> {
 }
 
 /// Every field that has bounds, as the number they are about.
-fn measures(config: &Config) -> [(Info, u64); 15] {
+fn measures(config: &Config) -> [(Info, u64); 19] {
     let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     let topic = &config.topic_defaults.config;
     [
@@ -136,6 +140,10 @@ fn measures(config: &Config) -> [(Info, u64); 15] {
         (keys::PREEMPT_TIMER.info, micros(config.preempt_timer)),
         (keys::FREE_BYTES_MIN.info, config.free_bytes_min),
         (keys::CHECKPOINT_INTERVAL.info, micros(config.checkpoint_interval)),
+        (keys::FILES_MAX.info, config.files_max as u64),
+        (keys::COMPACTION_BYTES.info, config.compaction_bytes as u64),
+        (keys::SCRUB_BYTES_PER_S.info, config.scrub_bytes_per_s),
+        (keys::SCRUB_INTERVAL.info, micros(config.scrub_interval)),
         (keys::PRODUCER_ID_EXPIRATION.info, topic.producer_expiration_ms.saturating_mul(1000)),
         (keys::TOPIC_PARTITIONS.info, u64::from(config.topic_defaults.partitions)),
         (keys::TOPIC_SEGMENT_BYTES.info, topic.segment_bytes),

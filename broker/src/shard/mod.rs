@@ -3,7 +3,8 @@
 //!     accept task ─▶ connections ─▶ handlers ─▶ partitions ─▶ store ─ 2 commit lanes, maintenance
 //!     message task ◀─ other shards, control thread
 //!     view task ─ opens and removes partitions        timer task ─ long polls that are over
-//!     housekeeping task, once a second ─ free space, checkpoints, logs fenced by a full disk
+//!     housekeeping task, once a second ─ free space, checkpoints, retention, logs fenced by a full disk
+//!     flush, compaction and scrub tasks (housekeeping.rs)
 //!
 //! All of it is one thread: state is in cells, a borrow never crosses an await, and nothing here is
 //! shared with another shard. Replies are queued on their connection and leave together when a commit
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use async_channel::Sender;
 use protocol::api::{ProduceResult, ShardStats};
-use protocol::model::{Offset, PartitionIndex, ShardId, TopicId};
+use protocol::model::{Offset, PartitionIndex, ShardId, Timestamp, TopicId};
 use storage::checkpoint::Checkpoint;
 use storage::id::LogId;
 use storage::log::{DurablePoint, Fence};
@@ -31,6 +32,7 @@ mod requests;
 pub use requests::{FetchPart, Requests, Waiting};
 
 mod partition;
+use partition::Appended;
 pub use partition::Partition;
 
 mod credits;
@@ -42,6 +44,8 @@ mod fetching;
 pub use fetching::Fetches;
 
 mod service;
+
+mod housekeeping;
 
 mod tasks;
 pub use tasks::{ShardStart, run};
@@ -177,11 +181,17 @@ impl Shard {
             (_, true) => Err(protocol::model::ErrorCode::DiskFull),
             _ => Ok(()),
         };
-        match refusal.and_then(|()| partition.append(&self.store, records, origin)) {
-            Ok(appended) => {
-                self.credits.take(appended.bytes);
-                count(&self.counters.produced_bytes, appended.bytes as u64);
-                count(&self.counters.produced_records, appended.records);
+        let now = wall_clock();
+        match refusal.and_then(|()| partition.append(&self.store, records, now, origin)) {
+            Ok(Appended::Parked { bytes, records }) => {
+                self.credits.take(bytes);
+                count(&self.counters.produced_bytes, bytes as u64);
+                count(&self.counters.produced_records, records);
+            }
+            Ok(Appended::Known(result)) => {
+                if let Some(origin) = origin {
+                    self.answer_produce(origin, result);
+                }
             }
             Err(error) => self.refuse(origin, error),
         }
@@ -196,16 +206,9 @@ impl Shard {
 
     pub fn stats(&self) -> ShardStats {
         let mut counters = self.counters.list();
-        let store = &self.store.counters;
+        counters.extend(self.store.counters.list());
         let more = [
-            ("commits", store.commits.get()),
-            ("fsyncs", store.fsyncs.get()),
-            ("committed_bytes", store.committed_bytes.get()),
-            ("committed_logs", store.committed_logs.get()),
-            ("prepared_bytes", store.prepared_bytes.get()),
-            ("cold_reads", store.cold_reads.get()),
-            ("cold_read_bytes", store.cold_read_bytes.get()),
-            ("fenced_logs", store.fenced_logs.get()),
+            ("open_files_now", self.store.open_files() as u64),
             ("cached_bytes_now", self.store.cached_bytes() as u64),
             ("promised_bytes_now", self.credits.used() as u64),
             ("partitions_now", self.partitions.borrow().len() as u64),
@@ -218,10 +221,10 @@ impl Shard {
 }
 
 impl Events<ShardDisk> for Shard {
-    fn durable(&self, log: &Rc<OpenLog<ShardDisk>>, upto: Offset) {
+    fn committed(&self, log: &Rc<OpenLog<ShardDisk>>, upto: Offset) {
         let Some(partition) = self.partition(log.id()) else { return };
         let mut bytes = 0;
-        while let Some(settled) = partition.next_durable(upto) {
+        while let Some(settled) = partition.next_committed(upto) {
             bytes += settled.bytes;
             if let Some(origin) = settled.origin {
                 self.answer_produce(origin, settled.result);
@@ -248,6 +251,12 @@ impl Events<ShardDisk> for Shard {
     fn round_released(&self) {
         self.flush_touched();
     }
+}
+
+/// The time by which records are judged.
+pub fn wall_clock() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// How often the housekeeping task looks around.

@@ -11,11 +11,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use protocol::api::{FetchEntry, FetchResult, ProduceResult};
-use protocol::batch::{Batch, batches, decode_batch};
+use protocol::batch::{Batch, Codec, RecordIter, batches, decode_batch, decompress};
 use protocol::model::limits::FRAME_BODY_BYTES_MAX;
-use protocol::model::{ErrorCode, LeaderEpoch, Offset, Timestamp};
-use storage::log::{AppendError, Fence, LogState, ReadError, ReadPlan, Slice};
-use storage::store::{ColdError, OpenLog, Store, TimeSearch};
+use protocol::model::{ErrorCode, LeaderEpoch, Offset, ProducerId, Timestamp};
+use storage::log::{Accepted, AppendError, Fence, LogState, ReadError, ReadPlan, Slice};
+use storage::store::{ColdError, DeleteError, OpenLog, Store, TimeSearch};
 
 use super::message::Origin;
 use super::requests::Fetched;
@@ -51,10 +51,12 @@ pub struct Partition {
     fetches: RefCell<Vec<u64>>,
 }
 
-/// What was appended.
-pub struct Appended {
-    pub bytes: usize,
-    pub records: u64,
+/// What became of a record set.
+pub enum Appended {
+    /// Its origin is answered once it is committed.
+    Parked { bytes: usize, records: u64 },
+    /// It was stored before: the answer is there.
+    Known(ProduceResult),
 }
 
 impl Partition {
@@ -70,58 +72,112 @@ impl Partition {
         self.topic.config()
     }
 
-    /// Takes a record set whole or not at all, and parks `origin` until it is durable.
+    /// Takes a record set whole or not at all, and parks `origin` until it is committed.
     pub fn append(
         &self,
         store: &Store<ShardDisk>,
         records: &[u8],
+        now: Timestamp,
         origin: Option<Origin>,
     ) -> Result<Appended, ErrorCode> {
-        let mut count = 0;
+        let count = self.check_records(records, now)?;
+        let mut stored: Option<(Offset, Offset)> = None;
+        let mut rest = records;
+        while let Ok((batch, after)) = Batch::split_first(rest) {
+            let (base, next) = match store.append(&self.log, &batch).map_err(|error| append_code(&error))? {
+                Accepted::New { base, next } => (base, next),
+                Accepted::Duplicate { base, next } => return Ok(self.know(base, next, origin)),
+            };
+            stored = Some((stored.map_or(base, |(first, _)| first), next));
+            rest = after;
+        }
+        let (base, upto) = stored.expect("BUG: a record set with records holds a batch");
+        self.parked.borrow_mut().push_back(Parked { upto, base, bytes: records.len(), origin });
+        Ok(Appended::Parked { bytes: records.len(), records: count })
+    }
+
+    /// Everything that can be wrong with a record set; afterwards it is appended as a whole. Returns
+    /// the number of its records.
+    fn check_records(&self, records: &[u8], now: Timestamp) -> Result<u64, ErrorCode> {
+        let (mut count, mut sets, mut sequenced) = (0, 0, false);
         for batch in batches(records) {
             let batch = batch.map_err(|error| error.code())?;
             batch.check_for_append(self.config().max_message_bytes).map_err(|error| error.code())?;
+            self.check_time(&batch, now)?;
+            if self.config().cleanup.compact {
+                check_keys(&batch)?;
+            }
             count += u64::from(batch.record_count().get());
+            sets += 1;
+            sequenced |= batch.producer_id() != ProducerId::NONE;
         }
         let next = self.log.read(|log| log.check_open().map(|()| log.ladder().next()));
         let next = next.map_err(|error| append_code(&error))?;
         let fits = next.get().checked_add(count).is_some_and(|end| end <= Offset::MAX.get());
-        if count == 0 || !fits {
+        // Of two sequenced batches one might be known and the other out of order.
+        let whole = sets == 1 || !sequenced;
+        if count == 0 || !fits || !whole {
             return Err(ErrorCode::InvalidRecord);
         }
-        let mut base = None;
-        let mut upto = Offset::ZERO;
-        let mut rest = records;
-        while let Ok((batch, after)) = Batch::split_first(rest) {
-            let (first, next) = store.append(&self.log, &batch).map_err(|error| append_code(&error))?;
-            base.get_or_insert(first);
-            upto = next;
-            rest = after;
+        Ok(count)
+    }
+
+    /// `message.timestamp.before.max.ms` and `message.timestamp.after.max.ms`, by the times that the
+    /// batch's header names: its first record's and its newest one's. A batch without times passes.
+    fn check_time(&self, batch: &Batch<'_>, now: Timestamp) -> Result<(), ErrorCode> {
+        let config = self.config();
+        let beyond =
+            |limit: Option<u64>, ms: i64| limit.is_some_and(|limit| i128::from(limit) < i128::from(ms));
+        let (first, newest) = (batch.base_timestamp().millis(), batch.max_timestamp().millis());
+        let early = 0 <= first && beyond(config.timestamp_before_max_ms, now.millis().saturating_sub(first));
+        let late = beyond(config.timestamp_after_max_ms, newest.saturating_sub(now.millis()));
+        if early || late { Err(ErrorCode::InvalidTimestamp) } else { Ok(()) }
+    }
+
+    /// A batch that was stored before, as [base, next): known at once if that is committed, and
+    /// otherwise with everything accepted so far.
+    fn know(&self, base: Offset, next: Offset, origin: Option<Origin>) -> Appended {
+        let (committed, accepted) = self.log.read(|log| (log.high_watermark(), log.ladder().next()));
+        if next <= committed {
+            return Appended::Known(self.stored_at(base));
         }
-        let base = base.expect("BUG: a record set with records holds a batch");
-        self.parked.borrow_mut().push_back(Parked { upto, base, bytes: records.len(), origin });
-        Ok(Appended { bytes: records.len(), records: count })
+        self.parked.borrow_mut().push_back(Parked { upto: accepted, base, bytes: 0, origin });
+        Appended::Parked { bytes: 0, records: 0 }
     }
 
     /// Records below `upto`, the high watermark if it is `None`, are gone for every reader. Returns
     /// the offset at which the log begins now, durable.
     pub async fn delete_records(
         &self,
-        _store: &Store<ShardDisk>,
-        _upto: Option<Offset>,
+        store: &Store<ShardDisk>,
+        upto: Option<Offset>,
     ) -> Result<Offset, ErrorCode> {
-        Err(ErrorCode::InvalidRequest)
+        if !self.config().cleanup.delete {
+            return Err(ErrorCode::InvalidRequest);
+        }
+        store.delete_records(&self.log, upto).await.map_err(|error| match error {
+            DeleteError::Closed(error) => append_code(&error),
+            DeleteError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+            DeleteError::Io(error) => {
+                tracing::error!(log = %self.log.id(), %error, "cannot move the start of a log");
+                ErrorCode::StorageError
+            }
+        })
     }
 
-    /// The next parked batch that is durable now.
-    pub fn next_durable(&self, upto: Offset) -> Option<Settled> {
+    fn stored_at(&self, base: Offset) -> ProduceResult {
+        ProduceResult {
+            error: ErrorCode::None,
+            base_offset: Some(base),
+            log_start_offset: Some(self.log.read(|log| log.start())),
+        }
+    }
+
+    /// The next parked batch that is committed now.
+    pub fn next_committed(&self, upto: Offset) -> Option<Settled> {
         let mut parked = self.parked.borrow_mut();
         let first = parked.pop_front_if(|first| first.upto <= upto)?;
-        let result = ProduceResult {
-            error: ErrorCode::None,
-            base_offset: Some(first.base),
-            log_start_offset: Some(self.log.read(|log| log.start())),
-        };
+        let result = self.stored_at(first.base);
         Some(Settled { origin: first.origin, bytes: first.bytes, result })
     }
 
@@ -175,22 +231,25 @@ impl Partition {
 
     /// Reads from disk, or from memory if it got there meanwhile.
     pub async fn read_any(&self, store: &Store<ShardDisk>, entry: &FetchEntry, max_bytes: usize) -> Fetched {
-        let mut slices = Vec::new();
-        let plan = store.plan_read(&self.log, entry.fetch_offset, max_bytes, &mut slices);
-        let Ok(ReadPlan::Cold(cold)) = plan else {
-            return match self.read_hot(store, entry, max_bytes) {
-                HotRead::Done(fetched) => fetched,
-                HotRead::OnDisk => panic!("BUG: the records were in memory a moment ago"),
+        loop {
+            let mut slices = Vec::new();
+            let plan = store.plan_read(&self.log, entry.fetch_offset, max_bytes, &mut slices);
+            let Ok(ReadPlan::Cold(cold)) = plan else {
+                return match self.read_hot(store, entry, max_bytes) {
+                    HotRead::Done(fetched) => fetched,
+                    HotRead::OnDisk => panic!("BUG: the records were in memory a moment ago"),
+                };
             };
-        };
-        match store.read_cold(&self.log, cold, entry.fetch_offset, max_bytes).await {
-            Ok(read) => {
-                let len = read.range.len();
-                (self.found(len), vec![Piece::new(Rc::new(read.buf), read.range)])
-            }
-            Err(error) => {
-                tracing::error!(log = %self.log.id(), %error, "a fetch failed");
-                self.refused(cold_code(&error))
+            match store.read_cold(&self.log, cold, entry.fetch_offset, max_bytes).await {
+                Ok(read) => {
+                    let len = read.range.len();
+                    return (self.found(len), vec![Piece::new(Rc::new(read.buf), read.range)]);
+                }
+                Err(ColdError::Replaced { .. }) => {}
+                Err(error) => {
+                    tracing::error!(log = %self.log.id(), %error, "a fetch failed");
+                    return self.refused(cold_code(&error));
+                }
             }
         }
     }
@@ -247,7 +306,12 @@ impl Partition {
         store: &Store<ShardDisk>,
         time: Timestamp,
     ) -> Result<Option<(Offset, Timestamp)>, ErrorCode> {
-        let found = store.find_time(&self.log, time).await.map_err(|error| cold_code(&error))?;
+        let found = loop {
+            match store.find_time(&self.log, time).await {
+                Err(ColdError::Replaced { .. }) => {}
+                found => break found.map_err(|error| cold_code(&error))?,
+            }
+        };
         let TimeSearch::Batch(batch) = found else { return Ok(None) };
         let bytes = bytes::Bytes::copy_from_slice(batch.bytes());
         let records = decode_batch(bytes, FRAME_BODY_BYTES_MAX).map_err(|_| ErrorCode::CorruptMessage)?;
@@ -259,6 +323,23 @@ impl Partition {
         // The batch's header promised a record as late as that and its records do not keep it.
         Ok(None)
     }
+}
+
+/// A compacted topic keeps the newest record of each key: one without a key could not be kept.
+fn check_keys(batch: &Batch<'_>) -> Result<(), ErrorCode> {
+    let unpacked = match batch.codec() {
+        Codec::None => None,
+        codec => Some(
+            decompress(codec, batch.records_bytes(), FRAME_BODY_BYTES_MAX)
+                .map_err(|_| ErrorCode::CorruptMessage)?,
+        ),
+    };
+    for record in RecordIter::new(batch, unpacked.as_deref().unwrap_or(batch.records_bytes())) {
+        if record.map_err(|_| ErrorCode::InvalidRecord)?.key.is_none() {
+            return Err(ErrorCode::InvalidRecord);
+        }
+    }
+    Ok(())
 }
 
 pub enum HotRead {
@@ -295,5 +376,6 @@ fn cold_code(error: &ColdError) -> ErrorCode {
     match error {
         ColdError::Io { .. } => ErrorCode::StorageError,
         ColdError::Corrupt { .. } => ErrorCode::CorruptLog,
+        ColdError::Replaced { .. } => ErrorCode::NotLeaderOrFollower,
     }
 }

@@ -15,16 +15,15 @@ use std::time::{Duration, Instant};
 use async_channel::{Receiver, Sender};
 use protocol::model::{LeaderEpoch, PartitionIndex, ShardId};
 use storage::checkpoint::Checkpoint;
-use storage::disk::Disk;
 use storage::id::LogId;
-use storage::log::{Fence, LogState};
-use storage::recovery::{RecoveryOptions, recover};
-use storage::store::{Events, ROUNDS_IN_FLIGHT, Store, StoreOptions};
+use storage::mutants::Mutation;
+use storage::recovery::{RecoveryOptions, create_log_dirs, recover};
+use storage::store::{Events, MAINTENANCE_TASKS, ROUNDS_IN_FLIGHT, Store, StoreOptions};
 
 use super::service::ShardService;
 use super::{
-    Credits, Fetches, HOUSEKEEPING_INTERVAL, Place, Requests, Shard, ShardMessage, add_connection,
-    checkpointed, remove_connection,
+    Credits, Fetches, Place, Requests, Shard, ShardMessage, add_connection, checkpointed, housekeeping,
+    remove_connection, wall_clock,
 };
 use crate::config::Config;
 use crate::connection::{Connection, serve};
@@ -35,7 +34,7 @@ use crate::runtime::net::{Listener, Socket};
 use crate::runtime::{self, ShardDisk};
 
 /// Partitions that are recovered side by side.
-const RECOVERIES_AT_ONCE: usize = 16;
+const RECOVERIES_AT_ONCE: usize = 64;
 
 /// How long a stopping shard waits for its clients to take their replies.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -90,7 +89,7 @@ pub async fn run(start: ShardStart) {
     let (views, view_inbox) = async_channel::unbounded();
     runtime::spawn(apply_views(shard.clone(), view_inbox));
     runtime::spawn(expire_fetches(shard.clone()));
-    runtime::spawn(keep_house(shard.clone()));
+    housekeeping::begin(&shard);
     let _ = ready.send(Ok(shard.id)); // as above
     let mut listener = Some(listener);
     while let Ok(message) = inbox.recv().await {
@@ -114,7 +113,15 @@ pub async fn run(start: ShardStart) {
 async fn open(start: ShardStart) -> Result<Rc<Shard>, String> {
     let disk =
         ShardDisk::open(&start.data_dir).await.map_err(|error| format!("the data directory: {error}"))?;
-    let options = StoreOptions::new(start.config.cache_bytes, start.id.get(), Instant::now);
+    let options = StoreOptions {
+        cache_bytes: start.config.cache_bytes,
+        files_max: start.config.files_max,
+        compaction_bytes: start.config.compaction_bytes,
+        shard: start.id.get(),
+        clock: Instant::now,
+        wall_clock,
+        mutation: Mutation::default(),
+    };
     let shard = Rc::new(Shard {
         id: start.id,
         store: Store::new(disk, options),
@@ -134,14 +141,14 @@ async fn open(start: ShardStart) -> Result<Rc<Shard>, String> {
         config: start.config,
     });
     THIS.with(|this| *this.borrow_mut() = Rc::downgrade(&shard));
-    check_free_space(&shard);
+    housekeeping::check_free_space(&shard);
     let begun = Instant::now();
     let own = own_partitions(&shard, &start.view);
     open_partitions(&shard, own).await.map_err(|error| format!("recovery: {error}"))?;
     // From here on records may be written: the mark of the last orderly stop is withdrawn first.
-    shard.store.write_checkpoint(false).await.map_err(|error| format!("the checkpoint: {error}"))?;
+    shard.store.write_checkpoint().await.map_err(|error| format!("the checkpoint: {error}"))?;
     let partitions = shard.partitions.borrow().len();
-    tracing::info!(shard = %shard.id, partitions, clean = shard.checkpoint.clean, took = ?begun.elapsed(), "recovered");
+    tracing::info!(shard = %shard.id, partitions, took = ?begun.elapsed(), "recovered");
     Ok(shard)
 }
 
@@ -172,13 +179,12 @@ async fn open_partitions(shard: &Rc<Shard>, wanted: Vec<(LogId, Arc<TopicView>)>
 
 async fn open_partition(shard: Rc<Shard>, id: LogId, topic: Arc<TopicView>) -> std::io::Result<()> {
     let config = topic.config().log_config();
-    let mut options = RecoveryOptions::new(config, LeaderEpoch::FIRST);
+    let mut options = RecoveryOptions::new(config, LeaderEpoch::FIRST, wall_clock());
     options.checkpoint = checkpointed(&shard.checkpoint, id);
-    options.clean = shard.checkpoint.clean;
     recover_partition(&shard, id, topic, options).await
 }
 
-async fn recover_partition(
+pub(super) async fn recover_partition(
     shard: &Shard,
     id: LogId,
     topic: Arc<TopicView>,
@@ -202,8 +208,10 @@ fn spawn_store_tasks(shard: &Rc<Shard>) {
         let shard = shard.clone();
         runtime::spawn(async move { shard.store.run_lane(&*shard).await });
     }
-    let shard = shard.clone();
-    runtime::spawn(async move { shard.store.run_maintenance(&*shard).await });
+    for _ in 0..MAINTENANCE_TASKS {
+        let shard = shard.clone();
+        runtime::spawn(async move { shard.store.run_maintenance(&*shard).await });
+    }
 }
 
 async fn accept(shard: Rc<Shard>, listener: Listener) {
@@ -292,7 +300,13 @@ async fn apply_views(shard: Rc<Shard>, views: Receiver<Arc<ClusterView>>) {
             partitions.keys().filter(|id| !known(id)).copied().collect()
         };
         let new: Vec<_> = own.into_iter().filter(|(id, _)| shard.partition(*id).is_none()).collect();
-        if let Err(error) = open_partitions(&shard, new).await {
+        let ids: Vec<LogId> = new.iter().map(|(id, _)| *id).collect();
+        let created = create_log_dirs(shard.store.disk(), &ids).await;
+        let opened = match created {
+            Ok(()) => open_partitions(&shard, new).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = opened {
             tracing::error!(%error, "cannot open a partition; its topic is not available on this shard");
         }
         *shard.view.borrow_mut() = view.clone();
@@ -316,69 +330,6 @@ async fn expire_fetches(shard: Rc<Shard>) {
             Some(deadline) => runtime::either(changed, runtime::sleep_until(deadline)).await,
         }
         shard.expire_fetches(Instant::now());
-    }
-}
-
-async fn keep_house(shard: Rc<Shard>) {
-    let mut checkpointed = (Instant::now(), shard.store.counters.commits.get());
-    while !shard.is_stopping() {
-        runtime::sleep(HOUSEKEEPING_INTERVAL).await;
-        if shard.is_stopping() {
-            return;
-        }
-        check_free_space(&shard);
-        reopen_after_full_disk(&shard).await;
-        let commits = shard.store.counters.commits.get();
-        let (last, seen) = checkpointed;
-        if seen != commits && shard.config.checkpoint_interval <= last.elapsed() {
-            if let Err(error) = shard.store.write_checkpoint(false).await {
-                tracing::warn!(%error, "cannot write the checkpoint");
-            }
-            checkpointed = (Instant::now(), commits);
-        }
-    }
-}
-
-fn check_free_space(shard: &Shard) {
-    match shard.store.disk().free_bytes() {
-        Ok(free) => {
-            let full = free < shard.config.free_bytes_min;
-            if full != shard.disk_full.replace(full) {
-                match full {
-                    true => {
-                        tracing::error!(free, "disk nearly full: produce is refused, fetch and delete work")
-                    }
-                    false => tracing::info!(free, "there is room on the disk again: produce is taken"),
-                }
-            }
-        }
-        Err(error) => tracing::warn!(%error, "cannot ask for free space"),
-    }
-}
-
-/// Logs that a full disk had fenced are read again, from what is on disk, once there is room.
-async fn reopen_after_full_disk(shard: &Rc<Shard>) {
-    if shard.disk_full.get() {
-        return;
-    }
-    for log in shard.store.logs() {
-        let full = log.read(|log| matches!(log.state(), LogState::Fenced(Fence::DiskFull(_))));
-        let Some(partition) = shard.partition(log.id()).filter(|_| full) else { continue };
-        let id = log.id();
-        drop(log);
-        let Some(point) = shard.store.take_fenced(id).await else { continue };
-        let topic = partition.topic().clone();
-        let config = topic.config().log_config();
-        let mut options = RecoveryOptions::new(config, LeaderEpoch::FIRST);
-        options.checkpoint = Some(point);
-        match recover_partition(shard, id, topic, options).await {
-            Ok(()) => {
-                tracing::info!(log = %id, "a partition that a full disk had stopped takes records again")
-            }
-            Err(error) => {
-                tracing::error!(log = %id, %error, "cannot reopen a partition after the disk was full")
-            }
-        }
     }
 }
 

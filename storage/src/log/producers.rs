@@ -5,9 +5,10 @@
 //!        batch 30 … 33   ─▶ follows: accepted
 //!        batch 31 …      ─▶ a gap: OutOfOrderSequence
 //!
-//! The rules are KIP-98's and Kafka's: five batches are remembered, because a client has at most five
-//! under way; an epoch must not go back, and a new one begins at sequence 0; a producer that is not
-//! known may begin anywhere, because retention may have taken what it wrote before.
+//! The rules are KIP-98's: five batches are remembered, because a client has at most five under way; an
+//! epoch must not go back, and a new one begins at sequence 0. So does a producer that is not known.
+//! Kafka lets that one begin anywhere, because there retention takes the memory of a producer with its
+//! records; here it outlives them, and a batch whose predecessor was refused cannot overtake it.
 //! The state is a function of the log alone: recovery applies the same batches and gets the same.
 //!
 //! Stored form, little-endian, one after another, checked by the file it stands in (segment/index.rs):
@@ -75,7 +76,7 @@ impl ProducerStates {
         if id == ProducerId::NONE {
             return Ok(Sequencing::New);
         }
-        let Some(producer) = self.producers.get(&id) else { return Ok(Sequencing::New) };
+        let Some(producer) = self.producers.get(&id) else { return follows(id, 0, first) };
         if epoch < producer.epoch {
             let (current, found) = (producer.epoch.get(), epoch.get());
             return Err(AppendError::ProducerFenced { producer: id.get(), current, found });
@@ -91,10 +92,7 @@ impl ProducerStates {
                 producer.batches.back().map_or(0, |newest| sequence_after(newest.last, 1))
             }
         };
-        match first == expected {
-            true => Ok(Sequencing::New),
-            false => Err(AppendError::OutOfOrderSequence { producer: id.get(), expected, found: first }),
-        }
+        follows(id, expected, first)
     }
 
     /// Takes note of a batch that was given the offsets [base, next), at `now` by the broker's clock.
@@ -160,6 +158,13 @@ impl ProducerStates {
             producers.insert(id, Producer { epoch, batches, last_used });
         }
         Some(ProducerStates { producers })
+    }
+}
+
+fn follows(id: ProducerId, expected: i32, found: i32) -> Result<Sequencing, AppendError> {
+    match found == expected {
+        true => Ok(Sequencing::New),
+        false => Err(AppendError::OutOfOrderSequence { producer: id.get(), expected, found }),
     }
 }
 
@@ -230,7 +235,7 @@ mod tests {
         assert_eq!(expected(offer(&mut states, &batch(7, 0, 0, 2), 900)), 12, "the sixth is forgotten");
         assert_eq!(expected(offer(&mut states, &batch(7, 0, 13, 2), 900)), 12);
         assert_eq!(expected(offer(&mut states, &batch(7, 0, 2, 1), 900)), 12, "not the batch it was");
-        assert_eq!(offer(&mut states, &batch(8, 0, 50, 2), 900), Ok(Sequencing::New), "unknown: anywhere");
+        assert_eq!(expected(offer(&mut states, &batch(8, 0, 50, 2), 900)), 0, "unknown");
     }
 
     #[test]
@@ -249,7 +254,9 @@ mod tests {
     fn sequences_wrap_at_the_largest_i32() {
         assert_eq!(sequence_after(i32::MAX, 1), 0);
         let mut states = ProducerStates::default();
-        offer(&mut states, &batch(7, 0, i32::MAX - 1, 4), 0).unwrap();
+        let bytes = batch(7, 0, i32::MAX - 1, 4);
+        let (before, _) = Batch::split_first(&bytes).unwrap();
+        states.apply(&before, Offset::ZERO, Offset::new(4), NOW);
         assert_eq!(offer(&mut states, &batch(7, 0, 2, 1), 4), Ok(Sequencing::New));
     }
 

@@ -28,6 +28,10 @@ use crate::notify::Notify;
 
 mod commit;
 
+mod counters;
+pub use counters::StoreCounters;
+use counters::count;
+
 mod files;
 use files::{LogFiles, OpenFiles};
 
@@ -79,39 +83,6 @@ pub struct StoreOptions {
     /// The broker's clock as records have it.
     pub wall_clock: fn() -> Timestamp,
     pub mutation: Mutation,
-}
-
-/// Counters since the store was opened.
-#[derive(Default)]
-pub struct StoreCounters {
-    pub commits: Cell<u64>,
-    pub fsyncs: Cell<u64>,
-    pub committed_bytes: Cell<u64>,
-    pub committed_logs: Cell<u64>,
-    pub prepared_bytes: Cell<u64>,
-    pub cold_reads: Cell<u64>,
-    pub cold_read_bytes: Cell<u64>,
-    pub fenced_logs: Cell<u64>,
-    /// Batches of idempotent producers that had been stored before.
-    pub duplicate_batches: Cell<u64>,
-    /// Rounds that were made durable by syncing the whole filesystem.
-    pub whole_syncs: Cell<u64>,
-    pub deleted_segments: Cell<u64>,
-    pub deleted_bytes: Cell<u64>,
-    pub closed_files: Cell<u64>,
-    /// Compactions finished; bytes they read and wrote; records they took away.
-    pub compactions: Cell<u64>,
-    pub compaction_read_bytes: Cell<u64>,
-    pub compaction_written_bytes: Cell<u64>,
-    pub compacted_records: Cell<u64>,
-    pub scrubbed_bytes: Cell<u64>,
-    pub scrub_passes: Cell<u64>,
-    /// Segments in which the scrub found damage.
-    pub scrub_damage: Cell<u64>,
-}
-
-pub(crate) fn count(counter: &Cell<u64>, by: u64) {
-    counter.set(counter.get() + by);
 }
 
 /// A log and its open files.
@@ -290,7 +261,8 @@ impl<D: Disk> Store<D> {
     pub async fn stop(&self) {
         self.stopping.set(true);
         self.work.notify();
-        self.work.until(|| self.is_idle().then_some(())).await;
+        let busy = || self.logs.borrow().values().any(|log| log.busy.get());
+        self.work.until(|| (self.is_idle() && !busy()).then_some(())).await;
         self.flush_all().await;
     }
 
