@@ -350,5 +350,7 @@ async fn stop(shard: &Rc<Shard>, inbox: &Receiver<ShardMessage>) -> Result<(), S
         }
     }
     runtime::sleep(Duration::from_millis(10)).await; // lets writer tasks empty their sockets
-    shard.store.write_clean_checkpoint().await.map_err(|error| format!("the clean mark: {error}"))
+    let marked = shard.store.write_clean_checkpoint().await;
+    shard.store.close_files().await;
+    marked.map_err(|error| format!("the clean mark: {error}"))
 }

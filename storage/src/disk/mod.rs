@@ -118,6 +118,10 @@ pub trait DiskFile: 'static {
     async fn truncate(&self, len: u64) -> io::Result<()>;
 
     async fn size(&self) -> io::Result<u64>;
+
+    /// Closes the file and lets go of its lock. A file that is only dropped is closed later, and not at
+    /// all if its executor ends first.
+    async fn close(self) -> io::Result<()>;
 }
 
 /// Whether an error says that the device, the quota or the file-size limit is used up.

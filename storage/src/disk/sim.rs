@@ -414,4 +414,8 @@ impl DiskFile for SimFile {
     async fn size(&self) -> io::Result<u64> {
         Ok(self.disk.0.borrow().world.inode(self.inode).live_len())
     }
+
+    async fn close(self) -> io::Result<()> {
+        Ok(())
+    }
 }

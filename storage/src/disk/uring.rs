@@ -215,6 +215,10 @@ impl DiskFile for UringFile {
     async fn size(&self) -> io::Result<u64> {
         self.0.file_size().await.map_err(plain)
     }
+
+    async fn close(self) -> io::Result<()> {
+        self.0.close().await.map_err(plain)
+    }
 }
 
 /// Bytes read, in a pooled buffer that goes back when the last clone is dropped.

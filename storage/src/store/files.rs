@@ -16,7 +16,7 @@ use std::rc::{Rc, Weak};
 use protocol::model::Offset;
 
 use super::{OpenLog, Store, count};
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
 use crate::notify::Notify;
 use crate::segment::name;
 
@@ -132,6 +132,23 @@ impl<D: Disk> Store<D> {
         let closed = std::mem::take(&mut *log.files.open.borrow_mut()).len();
         self.files.open.set(self.files.open.get() - closed);
         *log.spare.borrow_mut() = None;
+    }
+
+    /// Closes every file, so that another process or another broker of this one can open them. Call
+    /// last; files still in use are left to their users.
+    pub async fn close_files(&self) {
+        for log in self.logs() {
+            let open = std::mem::take(&mut *log.files.open.borrow_mut());
+            self.files.open.set(self.files.open.get() - open.len());
+            let spare = log.spare.borrow_mut().take();
+            for file in open.into_iter().map(|open| open.file).chain(spare) {
+                if let Some(file) = Rc::into_inner(file)
+                    && let Err(error) = file.close().await
+                {
+                    tracing::warn!(log = %log.id, %error, "a file could not be closed");
+                }
+            }
+        }
     }
 
     fn close_beyond_budget(&self) {
