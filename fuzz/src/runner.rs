@@ -105,14 +105,17 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The input at hand, and since when.
+type Running = Mutex<Option<(Instant, Vec<u8>)>>;
+
 /// Stops the process, with the input, if an input never ends.
 struct Watch {
-    running: Arc<Mutex<Option<(Instant, Vec<u8>)>>>,
+    running: Arc<Running>,
 }
 
 impl Watch {
     fn over(name: &'static str) -> Watch {
-        let running: Arc<Mutex<Option<(Instant, Vec<u8>)>>> = Arc::default();
+        let running: Arc<Running> = Arc::default();
         let watched = Arc::downgrade(&running);
         std::thread::spawn(move || {
             while let Some(running) = watched.upgrade() {
