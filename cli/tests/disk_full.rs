@@ -186,7 +186,7 @@ async fn fill_and_drain(name: &str, filesystem: Filesystem, free_megabytes_min: 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn below_the_limit_of_free_space_produce_is_refused_and_resumes() {
-    fill_and_drain("soft-full", Filesystem::Ext4, 64).await;
+    fill_and_drain("soft-full", Filesystem::Ext4, 96).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -79,6 +79,8 @@ pub struct Shard {
     connections: Arc<AtomicUsize>,
     /// Whether produce is refused because the disk is nearly full.
     disk_full: Cell<bool>,
+    /// Bytes taken since free space was last asked for.
+    unasked_bytes: Cell<u64>,
     stopping: Cell<bool>,
     checkpoint: Arc<Checkpoint>,
 }
@@ -182,8 +184,18 @@ impl Shard {
                 self.credits.take(appended.bytes);
                 count(&self.counters.produced_bytes, appended.bytes as u64);
                 count(&self.counters.produced_records, appended.records);
+                self.ask_for_space_after(appended.bytes as u64);
             }
             Err(error) => self.refuse(origin, error),
+        }
+    }
+
+    /// A fast producer fills between two rounds of housekeeping what was to stay free, and then nothing
+    /// can be written any more, the catalog's record of a deletion included.
+    fn ask_for_space_after(&self, bytes: u64) {
+        self.unasked_bytes.set(self.unasked_bytes.get() + bytes);
+        if FREE_SPACE_ASK_BYTES <= self.unasked_bytes.get() {
+            tasks::check_free_space(self);
         }
     }
 
@@ -249,6 +261,9 @@ impl Events<ShardDisk> for Shard {
         self.flush_touched();
     }
 }
+
+/// Free space is asked for each time a shard has taken so much: a statvfs, some microseconds.
+const FREE_SPACE_ASK_BYTES: u64 = 8 << 20;
 
 /// How often the housekeeping task looks around.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);

@@ -145,6 +145,7 @@ async fn open(start: ShardStart) -> Result<Rc<Shard>, String> {
         credits: Credits::new(start.config.request_bytes),
         connections: start.connections,
         disk_full: Cell::new(false),
+        unasked_bytes: Cell::new(0),
         stopping: Cell::new(false),
         checkpoint: start.checkpoint,
         config: start.config,
@@ -350,7 +351,8 @@ async fn keep_house(shard: Rc<Shard>) {
     }
 }
 
-fn check_free_space(shard: &Shard) {
+pub(super) fn check_free_space(shard: &Shard) {
+    shard.unasked_bytes.set(0);
     match shard.store.disk().free_bytes() {
         Ok(free) => {
             let full = free < shard.config.free_bytes_min;
