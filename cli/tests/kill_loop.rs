@@ -3,6 +3,8 @@
 //!     serve ─ producers, acks=all ─ SIGKILL ─▶ serve again ─▶ read ─▶ check ─▶ next cycle
 //!                                                  └ every fifth time killed once more while it recovers
 //!
+//! Beside the ledger's topic run one that is compacted and one with retention (`common/side.rs`).
+//!
 //! The broker is the real binary, on the disk that the target directory is on, and on XFS and ext4 in
 //! loop images where root may mount them. `RINGLOG_KILL_CYCLES=n` sets how many times it is killed (20
 //! by default, 5 on each loop image), `RINGLOG_SEED=s` when.
@@ -13,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use common::ledger::{PARTITIONS, TOPIC};
-use common::{Broker, Filesystem, Ledger, Load, LoopDisk, Rng, Scratch, env};
+use common::{Broker, Filesystem, Ledger, Load, LoopDisk, Policy, Rng, Scratch, Side, env};
 use ringlog_client::{Client, TopicSpec};
 
 /// Sparse: only what is written takes space.
@@ -24,6 +26,8 @@ struct Loop {
     log: PathBuf,
     rng: Rng,
     ledger: Ledger,
+    /// Topics beside the ledger's, under the same kills.
+    sides: Vec<Side>,
 }
 
 impl Loop {
@@ -33,18 +37,32 @@ impl Loop {
         (broker, client)
     }
 
+    async fn check(&mut self, client: &Client, from_start: bool) {
+        self.ledger.check(client, from_start).await;
+        for side in &mut self.sides {
+            side.check(client).await;
+        }
+    }
+
     async fn one_cycle(&mut self, cycle: u32) {
         let (broker, client) = self.start().await;
         if cycle == 0 {
             let spec = TopicSpec::new(TOPIC).partitions(PARTITIONS).config("segment.bytes", "1048576");
             client.admin().create_topic(spec).await.expect("a new topic");
+            for policy in [Policy::Compact, Policy::Delete] {
+                self.sides.extend(Side::create(&client, policy).await);
+            }
         } else {
-            self.ledger.check(&client, cycle.is_multiple_of(50)).await;
+            self.check(&client, cycle.is_multiple_of(50)).await;
         }
+        let sides: Vec<_> = self.sides.iter_mut().map(|side| side.begin(&client, &mut self.rng)).collect();
         let load = Load::begin(&client, cycle, &mut self.rng);
         tokio::time::sleep(Duration::from_millis(20 + self.rng.below(500))).await;
         broker.kill();
         self.ledger.note(load).await;
+        for (side, load) in self.sides.iter_mut().zip(sides) {
+            side.note(load).await;
+        }
         if cycle % 5 == 4 {
             let mut process = Broker::spawn(&self.data_dir, &self.log, &[]);
             std::thread::sleep(Duration::from_millis(1 + self.rng.below(50)));
@@ -62,15 +80,19 @@ async fn kill_in(dir: &Path, log: &Path, name: &str, cycles: u64) {
         log: log.join("broker.log"),
         rng: Rng(seed),
         ledger: Ledger::default(),
+        sides: Vec::new(),
     };
     for cycle in 0..cycles as u32 {
         kills.one_cycle(cycle).await;
     }
     let (broker, client) = kills.start().await;
-    kills.ledger.check(&client, true).await;
+    kills.check(&client, true).await;
     drop((client, broker));
     let (acknowledged, found) = (kills.ledger.acknowledged(), kills.ledger.found());
     assert!(0 < acknowledged, "the loop tested nothing");
+    for side in &kills.sides {
+        println!("{}", side.summary());
+    }
     println!(
         "{cycles} kills on {name} (seed {seed}) in {:?}: {acknowledged} acknowledged, {found} found, \
          lost 0 duplicated 0 reordered 0",

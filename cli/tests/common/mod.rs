@@ -4,6 +4,7 @@
 //!     broker      the process: start, kill, settings
 //!     loop_disk   a filesystem of its own in an image: made, mounted, cut off, always cleaned up
 //!     ledger      what was acknowledged against what is found
+//!     side        topics beside it, compacted and retained
 //!     sys         the calls that std does not have
 //!
 //! Each test takes a part of it.
@@ -22,6 +23,9 @@ pub use loop_disk::{Filesystem, LoopDisk};
 
 pub mod ledger;
 pub use ledger::{Ledger, Load};
+
+pub mod side;
+pub use side::{Policy, Side};
 
 pub mod sys;
 
