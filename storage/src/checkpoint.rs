@@ -2,14 +2,15 @@
 //!
 //!     checkpoints/shard-0
 //!
-//!      0      4         8       12      16      17        20
-//!      ├──────┼─────────┼───────┼───────┼───────┼─────────┼── entry ──┬── entry ──┬ …
-//!      │ RLCP │ version │ count │ crc   │ clean │ reserved│ 60 bytes each, little-endian
-//!      entry: topic 16, partition u32, segment u64, position u64, prepared u64, offset u64, start u64
+//!      0      4         8       12      16
+//!      ├──────┼─────────┼───────┼───────┼── entry ──┬── entry ──┬ …
+//!      │ RLCP │ version │ count │ crc   │ 72 bytes each, little-endian
+//!      entry: topic 16, partition u32, segment u64, position u64, prepared u64, offset u64, start u64,
+//!             clean up to u64, clean u32
 //!
-//! Recovery begins to read at the checkpoint, and takes a bad batch below it for corruption rather
-//! than a torn tail (design D7). `clean` says that the shard stopped in order and nothing was written
-//! since; it is withdrawn, durably, before a started shard takes its first record.
+//! Recovery takes a bad batch below the checkpoint for corruption rather than a torn tail (design D7),
+//! and segments below `start` for deleted. `clean` says that the log was closed in order and nothing
+//! was written since; it is withdrawn, durably, before a started shard takes its first record.
 //! A log may stand in the files of two shards after the number of shards was changed; the farther
 //! place holds, for what is durable stays durable.
 
@@ -27,30 +28,29 @@ use crate::small_file;
 pub const CHECKPOINTS_DIR: &str = "checkpoints";
 
 const MAGIC: [u8; 4] = *b"RLCP";
-const VERSION: u32 = 1;
-const HEADER_LEN: usize = 20;
-const ENTRY_LEN: usize = 60;
+const VERSION: u32 = 2;
+const HEADER_LEN: usize = 16;
+const ENTRY_LEN: usize = 72;
 /// 1,000,000 logs on one shard.
 const FILE_BYTES_MAX: usize = HEADER_LEN + 1_000_000 * ENTRY_LEN;
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Checkpoint {
-    /// Whether the shard stopped in order.
-    pub clean: bool,
     pub logs: HashMap<LogId, DurablePoint>,
 }
 
 impl Checkpoint {
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut body = vec![u8::from(self.clean), 0, 0, 0];
+        let mut body = Vec::with_capacity(self.logs.len() * ENTRY_LEN);
         for (id, point) in &self.logs {
             body.extend_from_slice(&id.topic.to_bytes());
             body.extend_from_slice(&id.partition.get().to_le_bytes());
-            for value in
-                [point.segment.get(), point.position, point.prepared, point.offset.get(), point.start.get()]
-            {
-                body.extend_from_slice(&value.to_le_bytes());
+            let DurablePoint { segment, position, prepared, offset, start, clean_upto, clean } = *point;
+            let numbers = [segment.get(), position, prepared, offset.get(), start.get(), clean_upto.get()];
+            for number in numbers {
+                body.extend_from_slice(&number.to_le_bytes());
             }
+            body.extend_from_slice(&u32::from(clean).to_le_bytes());
         }
         let count = u32::try_from(self.logs.len()).expect("BUG: under 2^32 logs on a shard");
         let mut out = Vec::with_capacity(HEADER_LEN + body.len());
@@ -65,14 +65,13 @@ impl Checkpoint {
     /// `None` for bytes that are not a checkpoint.
     pub fn from_bytes(bytes: &[u8]) -> Option<Checkpoint> {
         let word = |at: usize| bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
-        let body = bytes.get(16..)?;
-        let whole = bytes.starts_with(&MAGIC) && word(4)? == VERSION && word(12)? == crc32c::crc32c(body);
-        let (head, entries) = body.split_at_checked(4)?;
+        let entries = bytes.get(HEADER_LEN..)?;
+        let whole = bytes.starts_with(&MAGIC) && word(4)? == VERSION && word(12)? == crc32c::crc32c(entries);
         if !whole || entries.len() != (word(8)? as usize).checked_mul(ENTRY_LEN)? {
             return None;
         }
         let logs = entries.chunks_exact(ENTRY_LEN).map(parse_entry).collect::<Option<_>>()?;
-        Some(Checkpoint { clean: head.first() == Some(&1), logs })
+        Some(Checkpoint { logs })
     }
 
     /// Replaces the shard's checkpoint. Durable when it returns.
@@ -81,7 +80,7 @@ impl Checkpoint {
     }
 
     /// Reads every shard's checkpoint and joins them. A missing or garbled file says nothing about
-    /// its logs, so they are read from their start; the result is clean only if all files are.
+    /// its logs, so they are read from their start.
     pub async fn read_all<D: Disk>(disk: &D) -> io::Result<Checkpoint> {
         let names = match disk.list(CHECKPOINTS_DIR).await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -123,29 +122,30 @@ impl Checkpoint {
     }
 
     fn join_files(files: Vec<(String, Vec<u8>)>) -> Checkpoint {
-        let mut joined = Checkpoint { clean: !files.is_empty(), logs: HashMap::new() };
+        let mut joined = Checkpoint::default();
         for (name, bytes) in files {
             match Checkpoint::from_bytes(&bytes) {
                 Some(one) => joined.join(one),
-                None => {
-                    tracing::warn!(
-                        file = name,
-                        "checkpoint is garbled and is ignored: logs are read from their start"
-                    );
-                    joined.clean = false;
-                }
+                None => tracing::warn!(
+                    file = name,
+                    "checkpoint is garbled and is ignored: its logs are read from their first file, records that \
+                     were deleted from the front of that file appear again"
+                ),
             }
         }
         joined
     }
 
     fn join(&mut self, other: Checkpoint) {
-        self.clean &= other.clean;
         for (id, point) in other.logs {
             let place = self.logs.entry(id).or_insert(point);
-            if (place.offset, place.prepared) < (point.offset, point.prepared) {
+            let start = place.start.max(point.start);
+            // Of two that reach equally far the one that is not clean is the later.
+            let rank = |point: &DurablePoint| (point.offset, !point.clean, point.prepared);
+            if rank(place) < rank(&point) {
                 *place = point;
             }
+            place.start = start;
         }
     }
 }
@@ -169,6 +169,8 @@ fn parse_entry(bytes: &[u8]) -> Option<(LogId, DurablePoint)> {
         prepared: value(2)?,
         offset: offset(3)?,
         start: offset(4)?,
+        clean_upto: offset(5)?,
+        clean: rest.get(48..52)? == 1_u32.to_le_bytes(),
     };
     Some((id, point))
 }
@@ -187,8 +189,10 @@ mod tests {
             prepared: n * 9,
             offset: at(n + 3),
             start: at(0),
+            clean_upto: at(1),
+            clean: n == 1,
         };
-        Checkpoint { clean: true, logs: (0..3).map(|n| (id(n), point(u64::from(n)))).collect() }
+        Checkpoint { logs: (0..3).map(|n| (id(n), point(u64::from(n)))).collect() }
     }
 
     #[test]
@@ -209,8 +213,12 @@ mod tests {
         let mut later = sample();
         let id = *later.logs.keys().next().unwrap();
         later.logs.get_mut(&id).unwrap().offset = Offset::new(1000);
-        later.clean = false;
+        later.logs.get_mut(&id).unwrap().clean = false;
         joined.join(later);
-        assert_eq!((joined.logs[&id].offset, joined.clean), (Offset::new(1000), false));
+        assert_eq!((joined.logs[&id].offset, joined.logs[&id].clean), (Offset::new(1000), false));
+        let mut deleted = sample();
+        deleted.logs.get_mut(&id).unwrap().start = Offset::new(2);
+        joined.join(deleted);
+        assert_eq!((joined.logs[&id].offset, joined.logs[&id].start), (Offset::new(1000), Offset::new(2)));
     }
 }

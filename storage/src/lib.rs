@@ -36,3 +36,5 @@ pub mod verify;
 pub mod disk;
 
 pub mod notify;
+
+pub mod mutants;

@@ -1,10 +1,12 @@
 //! Recovery: from the files of a partition to its log, telling a torn tail from corruption.
 //!
 //!     finished segments          unfinished ones, in order: read, batch by batch
-//!     index fits: not read       ├────────────── valid ──────────────┤ p
-//!                                       ▲ checkpoint                 └ first bad byte
+//!     index fits: not read       │ indexed: not read │──────── valid ────────┤ p
+//!                                                           ▲ checkpoint    └ first bad byte
 //!
-//! At `p` one of three things is the case (design D7):
+//! A durable index tells how far the last segment was durable when it was written; reading begins
+//! there, with the producers that the index remembers. At `p` one of three things is the case
+//! (design D7):
 //! - **end**: nothing but zeroes follows. Keep what is valid.
 //! - **torn tail**: `p` lies at or above the checkpoint, and no valid batch follows farther away than
 //!   the commit rounds that were in flight could reach. Nothing there was acknowledged: cut it off.
@@ -18,19 +20,21 @@ use std::io;
 use std::rc::Rc;
 
 use protocol::batch::Batch;
-use protocol::model::{LeaderEpoch, Offset};
+use protocol::model::{LeaderEpoch, Offset, Timestamp};
 
 use crate::disk::{BLOCK, Disk, DiskFile, align_down, align_up};
 use crate::id::{LogId, topic_dir};
-use crate::log::{DurablePoint, Log, LogConfig, LogState, TORN_REACH};
-use crate::segment::{Extent, Segment, SparseIndex, name};
+use crate::log::{DurablePoint, Found, Log, LogConfig, LogState, ProducerStates, TORN_REACH};
+use crate::mutants::{Mutant, Mutation};
+use crate::segment::index::INDEX_BYTES_MAX;
+use crate::segment::{Extent, IndexFile, Segment, SparseIndex, name, swap};
 use crate::small_file;
 
 mod scan;
-use scan::{Scan, scan, valid_batch_beyond};
+use scan::{Scan, ScanFrom, scan, valid_batch_beyond};
 
-/// Largest index file that is read: a segment of 64 GiB with an entry of 24 bytes per 64 KiB.
-const INDEX_BYTES_MAX: usize = (24 << 20) + 4096;
+mod tidy;
+use tidy::tidy;
 
 /// What recovery found, for the log and the metrics.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -52,23 +56,14 @@ pub struct RecoveryOptions {
     pub epoch: LeaderEpoch,
     /// Where the last checkpoint says the log is durable.
     pub checkpoint: Option<DurablePoint>,
-    /// Whether the checkpoint was written by an orderly stop.
-    pub clean: bool,
-    /// Test-only: leave out the sync before serving.
-    #[cfg(feature = "mutants")]
-    pub serve_before_sync: bool,
+    /// The broker's clock.
+    pub now: Timestamp,
+    pub mutation: Mutation,
 }
 
 impl RecoveryOptions {
-    pub fn new(config: LogConfig, epoch: LeaderEpoch) -> RecoveryOptions {
-        RecoveryOptions {
-            config,
-            epoch,
-            checkpoint: None,
-            clean: false,
-            #[cfg(feature = "mutants")]
-            serve_before_sync: false,
-        }
+    pub fn new(config: LogConfig, epoch: LeaderEpoch, now: Timestamp) -> RecoveryOptions {
+        RecoveryOptions { config, epoch, checkpoint: None, now, mutation: Mutation::default() }
     }
 }
 
@@ -90,13 +85,17 @@ pub async fn recover<D: Disk>(
     id: LogId,
     options: &RecoveryOptions,
 ) -> io::Result<Recovered<D::Buf>> {
-    create_log_dirs(disk, id).await?;
     let dir = id.dir();
-    let mut bases: Vec<Offset> =
-        disk.list(&dir).await?.iter().filter_map(|name| name::parse_log_file(name)).collect();
-    bases.sort_unstable();
-    let recovery = Recovery { disk, dir, options, report: RecoveryReport::default(), segments: Vec::new() };
-    recovery.run(&bases).await
+    let start = options.checkpoint.map(|point| point.start);
+    let found = match tidy(disk, &dir, start).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        other => Some(other?),
+    };
+    let Some(found) = found else {
+        create_log_dirs(disk, id).await?;
+        return Recovery::new(disk, dir, options, false).finish_empty().await;
+    };
+    Recovery::new(disk, dir, options, found.compacted).run(&found.bases).await
 }
 
 struct Recovery<'a, D: Disk> {
@@ -105,9 +104,12 @@ struct Recovery<'a, D: Disk> {
     options: &'a RecoveryOptions,
     report: RecoveryReport,
     segments: Vec<Segment>,
+    /// The log's producers at the end of `segments`.
+    producers: ProducerStates,
+    compacted: bool,
 }
 
-/// The active segment as it was read.
+/// A segment as it was read.
 struct Tail<F> {
     base: Offset,
     file: F,
@@ -115,86 +117,99 @@ struct Tail<F> {
     scan: Scan,
 }
 
-impl<D: Disk> Recovery<'_, D> {
+impl<'a, D: Disk> Recovery<'a, D> {
+    fn new(disk: &'a D, dir: String, options: &'a RecoveryOptions, compacted: bool) -> Recovery<'a, D> {
+        let (report, segments, producers) = Default::default();
+        Recovery { disk, dir, options, report, segments, producers, compacted }
+    }
+
     async fn run(mut self, bases: &[Offset]) -> io::Result<Recovered<D::Buf>> {
         let point = self.options.checkpoint;
         let Some((&first, _)) = bases.split_first() else {
-            return Ok(self.finish_empty());
+            return self.finish_empty().await;
         };
         let start = point.map_or(first, |point| point.start);
         if start < first {
             tracing::error!(dir = self.dir, %start, %first, "the partition's oldest segment is gone");
             return Ok(self.finish_lost(start));
         }
-        if self.options.clean
-            && let Some(point) = point
+        if let Some(point) = point.filter(|point| point.clean)
             && let Some(log) = self.try_clean(bases, point).await?
         {
             return Ok(Recovered { log, report: self.report });
         }
-        let mut unfinished = 0;
-        while let [base, next, ..] = bases[unfinished..] {
-            if !self.load_finished(base, next).await? {
-                break;
-            }
-            unfinished += 1;
-        }
-        self.read_unfinished(start, bases[unfinished..].to_vec()).await
+        self.read_unfinished(start, bases).await
     }
 
-    /// A partition without files. If a checkpoint says that it had records, they are gone.
-    fn finish_empty(self) -> Recovered<D::Buf> {
+    /// A partition without segments. If a checkpoint says that it had records, they are gone; if
+    /// retention took them all, an index remembers who wrote them.
+    async fn finish_empty(self) -> io::Result<Recovered<D::Buf>> {
         let (start, end) =
             self.options.checkpoint.map_or_else(Default::default, |point| (point.start, point.offset));
         if start < end {
-            tracing::error!(
-                dir = self.dir,
-                records = end.get() - start.get(),
-                "the partition's files are gone"
-            );
-            return self.finish_lost(start);
+            let records = end.get() - start.get();
+            tracing::error!(dir = self.dir, records, "the partition's files are gone");
+            return Ok(self.finish_lost(start));
         }
-        let segments = vec![Segment::new(start)];
-        let (config, epoch) = (self.options.config, self.options.epoch);
-        let log = Log::recovered(config, epoch, LogState::Open, segments, Vec::new(), start, start);
-        Recovered { log, report: self.report }
+        let known = self.load_index(start).await?;
+        let producers = known.and_then(|known| ProducerStates::from_bytes(&known.producers));
+        let (producers, compacted) = (producers.unwrap_or_default(), self.compacted);
+        Ok(self.finish(Found { producers, compacted, ..Found::empty(start) }))
     }
 
     /// Records that must be there are not: nothing is served from where they began, nothing is
     /// written, and no file is touched.
     fn finish_lost(mut self, start: Offset) -> Recovered<D::Buf> {
         self.report.corrupt_at = Some(start);
-        let segments = vec![Segment::new(start)];
-        let (config, epoch) = (self.options.config, self.options.epoch);
-        let state = LogState::Corrupt { at: start };
-        let log = Log::recovered(config, epoch, state, segments, Vec::new(), start, start);
+        self.finish(Found { state: LogState::Corrupt { at: start }, ..Found::empty(start) })
+    }
+
+    fn finish(self, found: Found) -> Recovered<D::Buf> {
+        let log = Log::recovered(self.options.config, self.options.epoch, found);
         Recovered { log, report: self.report }
+    }
+
+    /// A log of all segments so far, which ends at `end`.
+    fn found(&mut self, state: LogState, carry: Vec<u8>, start: Offset, end: Offset) -> Found {
+        let mut producers = std::mem::take(&mut self.producers);
+        if self.options.mutation.is(Mutant::NoProducerReload) {
+            producers = ProducerStates::default();
+        }
+        Found {
+            state,
+            segments: std::mem::take(&mut self.segments),
+            carry,
+            start,
+            end,
+            producers,
+            clean_upto: self.options.checkpoint.map_or(start, |point| point.clean_upto),
+            compacted: self.compacted,
+        }
     }
 
     /// A segment that was cut to length, whose index was written afterwards, and that the next one
     /// continues, is not read again.
     async fn load_finished(&mut self, base: Offset, next: Offset) -> io::Result<bool> {
         let file_len = self.open(base).await?.size().await?;
-        let Some((index, extent)) = self.load_finished_index(base, file_len).await? else { return Ok(false) };
-        if extent.next != next {
+        let finished = self.load_finished_index(base, file_len).await?;
+        let Some(IndexFile { index, extent, producers }) = finished.filter(|file| file.extent.next == next)
+        else {
             return Ok(false);
-        }
+        };
+        let Some(producers) = ProducerStates::from_bytes(&producers) else { return Ok(false) };
+        self.producers = producers;
         self.segments.push(Segment::recovered(base, extent, extent.len, true, index));
         Ok(true)
     }
 
     /// The index of a segment that was finished: it describes the whole file.
-    async fn load_finished_index(
-        &self,
-        base: Offset,
-        file_len: u64,
-    ) -> io::Result<Option<(SparseIndex, Extent)>> {
-        Ok(self.load_index(base).await?.filter(|(_, extent)| extent.len == file_len))
+    async fn load_finished_index(&self, base: Offset, file_len: u64) -> io::Result<Option<IndexFile>> {
+        Ok(self.load_index(base).await?.filter(|file| file.extent.len == file_len))
     }
 
-    async fn load_index(&self, base: Offset) -> io::Result<Option<(SparseIndex, Extent)>> {
+    async fn load_index(&self, base: Offset) -> io::Result<Option<IndexFile>> {
         let bytes = small_file::read(self.disk, &self.dir, &name::index_file(base), INDEX_BYTES_MAX).await?;
-        Ok(bytes.and_then(|bytes| SparseIndex::from_bytes(&bytes, base)))
+        Ok(bytes.and_then(|bytes| IndexFile::from_bytes(&bytes, base)))
     }
 
     async fn open(&self, base: Offset) -> io::Result<D::File> {
@@ -218,39 +233,47 @@ impl<D: Disk> Recovery<'_, D> {
         let file = self.open(point.segment).await?;
         let file_len = file.size().await?;
         let index = self.load_index(point.segment).await?;
-        let index = index.filter(|(_, extent)| (extent.len, extent.next) == (point.position, point.offset));
-        let (Some((index, extent)), true) = (index, point.position <= file_len) else {
+        let fits = |file: &IndexFile| (file.extent.len, file.extent.next) == (point.position, point.offset);
+        let (Some(IndexFile { index, extent, producers }), true) =
+            (index.filter(fits), point.position <= file_len)
+        else {
             self.segments.clear();
             return Ok(None);
         };
+        let Some(producers) = ProducerStates::from_bytes(&producers) else {
+            self.segments.clear();
+            return Ok(None);
+        };
+        self.producers = producers;
         let carry = read_carry::<D>(&file, point.position).await?;
         let prepared = point.prepared.min(align_down(file_len));
         self.segments.push(Segment::recovered(point.segment, extent, prepared, false, index));
-        let (config, epoch) = (self.options.config, self.options.epoch);
-        let segments = std::mem::take(&mut self.segments);
-        Ok(Some(Log::recovered(config, epoch, LogState::Open, segments, carry, point.start, point.offset)))
+        let found = self.found(LogState::Open, carry, point.start, point.offset);
+        Ok(Some(Log::recovered(self.options.config, self.options.epoch, found)))
     }
 
-    /// Reads the segments that may hold the end of the log, oldest first.
-    async fn read_unfinished(mut self, start: Offset, bases: Vec<Offset>) -> io::Result<Recovered<D::Buf>> {
+    /// Loads what was finished and reads the rest, oldest first, to the end of the log.
+    async fn read_unfinished(mut self, start: Offset, bases: &[Offset]) -> io::Result<Recovered<D::Buf>> {
         // A killed broker may have created a segment whose name was never made durable.
         self.disk.sync_dir(&self.dir).await?;
-        let mut rest = bases.into_iter().peekable();
+        let mut rest = bases;
         loop {
-            let base = rest.next().expect("BUG: the last segment is never loaded as finished");
-            let file = self.open(base).await?;
-            let file_len = file.size().await?;
-            let scan = scan(&file, base, file_len).await?;
-            self.report.bytes_read += scan.extent.len + scan.garbage;
-            let tail = Tail { base, file, file_len, scan };
-            // A roll leaves a whole segment and one that begins where it ends.
+            let (&base, later) = rest.split_first().expect("BUG: the last segment ends the loop");
+            rest = later;
+            if let Some(&next) = later.first()
+                && self.load_finished(base, next).await?
+            {
+                continue;
+            }
+            let tail = self.read_segment(base, later.is_empty()).await?;
+            // A roll leaves a whole segment and one that begins where it ends. Of a compacted log the
+            // last batch of a segment is never taken away, so the same holds.
             let Extent { len, next, .. } = tail.scan.extent;
-            if rest.peek() == Some(&next) && tail.scan.garbage == 0 && 0 < len {
+            if later.first() == Some(&next) && tail.scan.garbage == 0 && 0 < len {
                 self.keep_sealed(tail).await?;
                 continue;
             }
-            let later: Vec<Offset> = rest.collect();
-            return if self.is_corrupt(&tail, &later).await? {
+            return if self.is_corrupt(&tail, later).await? {
                 self.quarantine(start, tail).await
             } else {
                 self.cut(start, tail, later).await
@@ -258,26 +281,64 @@ impl<D: Disk> Recovery<'_, D> {
         }
     }
 
+    /// Reads a segment from where its index ends, or from its start if it is not the last: an index
+    /// that does not describe the whole of a closed segment may be that of another file.
+    async fn read_segment(&mut self, base: Offset, is_last: bool) -> io::Result<Tail<D::File>> {
+        let file = self.open(base).await?;
+        let file_len = file.size().await?;
+        let mut from = ScanFrom {
+            index: SparseIndex::default(),
+            extent: Extent::empty(base),
+            producers: self.producers.clone(),
+            dense: !self.compacted,
+            now: self.options.now,
+        };
+        if is_last
+            && let Some(known) = self.load_index(base).await?.filter(|known| known.extent.len <= file_len)
+            && let Some(producers) = ProducerStates::from_bytes(&known.producers)
+        {
+            from = ScanFrom { index: known.index, extent: known.extent, producers, ..from };
+        }
+        let known = from.extent.len;
+        let scan = scan(&file, base, file_len, from).await?;
+        self.report.bytes_read += scan.extent.len - known + scan.garbage;
+        Ok(Tail { base, file, file_len, scan })
+    }
+
     /// A segment that was rolled but not cut to its length when the broker died.
     async fn keep_sealed(&mut self, tail: Tail<D::File>) -> io::Result<()> {
-        let Tail { base, file, scan: Scan { extent, index, .. }, .. } = tail;
+        let Tail { base, file, scan: Scan { extent, index, producers, .. }, .. } = tail;
         file.truncate(extent.len).await?;
         file.fdatasync().await?;
-        let bytes = index.to_bytes(extent);
+        let bytes = index.to_bytes(extent, &producers.to_bytes());
         small_file::replace(self.disk, &self.dir, &name::index_file(base), &bytes).await?;
+        self.producers = producers;
         self.segments.push(Segment::recovered(base, extent, extent.len, true, index));
         Ok(())
     }
 
     /// Whether the first bad byte of `tail` cannot be explained by a crash.
     async fn is_corrupt(&self, tail: &Tail<D::File>, later: &[Offset]) -> io::Result<bool> {
+        if self.options.mutation.is(Mutant::TruncateAtAnyBadBatch) {
+            return Ok(false);
+        }
         let Extent { len, next, .. } = tail.scan.extent;
         if let Some(point) = self.options.checkpoint
             && (tail.base, len) < (point.segment, point.position)
         {
             return Ok(true);
         }
-        // A finished segment was durable to its end, so the one that continues it is missing.
+        // What an index describes was durable when it was written, and so was all before it.
+        let indexed = |file: IndexFile| file.extent.len;
+        if len < self.load_index(tail.base).await?.map_or(0, indexed) {
+            return Ok(true);
+        }
+        for &base in later {
+            if 0 < self.load_index(base).await?.map_or(0, indexed) {
+                return Ok(true);
+            }
+        }
+        // A segment that ends with its index, and is not continued: the next one is missing.
         if !later.is_empty() && self.load_finished_index(tail.base, tail.file_len).await?.is_some() {
             return Ok(true);
         }
@@ -297,7 +358,7 @@ impl<D: Disk> Recovery<'_, D> {
     }
 
     async fn quarantine(mut self, start: Offset, tail: Tail<D::File>) -> io::Result<Recovered<D::Buf>> {
-        let Tail { base, file, scan: Scan { extent, index, .. }, .. } = tail;
+        let Tail { base, file, scan: Scan { extent, index, producers, .. }, .. } = tail;
         let at = extent.next;
         tracing::error!(
             dir = self.dir, segment = %base, position = extent.len, offset = %at,
@@ -306,10 +367,9 @@ impl<D: Disk> Recovery<'_, D> {
         file.fdatasync().await?;
         self.report.corrupt_at = Some(at);
         self.segments.push(Segment::recovered(base, extent, extent.len, false, index));
-        let (config, epoch) = (self.options.config, self.options.epoch);
-        let log =
-            Log::recovered(config, epoch, LogState::Corrupt { at }, self.segments, Vec::new(), start, at);
-        Ok(Recovered { log, report: self.report })
+        self.producers = producers;
+        let found = self.found(LogState::Corrupt { at }, Vec::new(), start.min(at), at);
+        Ok(self.finish(found))
     }
 
     /// Ends the log behind the last valid batch. The file is cut at the block, the block's rest is
@@ -318,9 +378,9 @@ impl<D: Disk> Recovery<'_, D> {
         mut self,
         start: Offset,
         tail: Tail<D::File>,
-        later: Vec<Offset>,
+        later: &[Offset],
     ) -> io::Result<Recovered<D::Buf>> {
-        let Tail { base, file, file_len, scan: Scan { extent, index, garbage } } = tail;
+        let Tail { base, file, file_len, scan: Scan { extent, index, garbage, producers } } = tail;
         let end = extent.len;
         let carry = read_carry::<D>(&file, end).await?;
         if align_up(end) < file_len {
@@ -334,7 +394,7 @@ impl<D: Disk> Recovery<'_, D> {
             file.write_at(Rc::new(block), align_down(end)).await?;
         }
         self.sync(&file).await?;
-        self.remove_later(&later).await?;
+        self.remove_later(later).await?;
         self.report.torn_bytes = garbage;
         if garbage > 0 {
             tracing::warn!(
@@ -343,17 +403,16 @@ impl<D: Disk> Recovery<'_, D> {
             );
         }
         self.segments.push(Segment::recovered(base, extent, align_up(end), false, index));
-        let (config, epoch) = (self.options.config, self.options.epoch);
-        let log = Log::recovered(config, epoch, LogState::Open, self.segments, carry, start, extent.next);
-        Ok(Recovered { log, report: self.report })
+        self.producers = producers;
+        let found = self.found(LogState::Open, carry, start, extent.next);
+        Ok(self.finish(found))
     }
 
     async fn sync(&self, file: &D::File) -> io::Result<()> {
-        #[cfg(feature = "mutants")]
-        if self.options.serve_before_sync {
-            return Ok(());
+        match self.options.mutation.is(Mutant::ServeBeforeSync) {
+            true => Ok(()),
+            false => file.fdatasync().await,
         }
-        file.fdatasync().await
     }
 
     /// Segments that were begun behind a torn tail hold nothing that was acknowledged.
@@ -361,6 +420,7 @@ impl<D: Disk> Recovery<'_, D> {
         for &base in later {
             tracing::warn!(dir = self.dir, segment = %base, "removed a segment begun behind a torn tail");
             self.disk.remove_file(&format!("{}/{}", self.dir, name::log_file(base))).await?;
+            swap::remove_if_there(self.disk, &format!("{}/{}", self.dir, name::index_file(base))).await?;
         }
         if later.is_empty() { Ok(()) } else { self.disk.sync_dir(&self.dir).await }
     }
@@ -377,10 +437,8 @@ async fn read_carry<D: Disk>(file: &D::File, end: u64) -> io::Result<Vec<u8>> {
     Ok(carry.to_vec())
 }
 
-/// Whether the bytes at the head of `data` are a batch that was stored at `expected` or, if that is
-/// `None`, anywhere.
-fn valid_batch<'a>(data: &'a [u8], expected: Option<Offset>) -> Option<Batch<'a>> {
+/// The batch at the head of `data`, if there is a whole one with the right checksum.
+fn valid_batch(data: &[u8]) -> Option<Batch<'_>> {
     let (batch, _) = Batch::split_first(data).ok()?;
-    let placed = expected.is_none_or(|expected| batch.base_offset() == expected);
-    (placed && batch.check_crc().is_ok()).then_some(batch)
+    batch.check_crc().is_ok().then_some(batch)
 }

@@ -3,7 +3,7 @@
 //!     for each seed: workload ─ tick ─ tick ─ tick ─ …
 //!                                 └ images ─▶ recover, check ─▶ more work ─▶ second power cut, check
 //!
-//! `RINGLOG_IMAGES=n` sets how many images are tried (10,000 by default), `RINGLOG_SEED=s` where to
+//! `RINGLOG_IMAGES=n` sets how many images are tried (50,000 by default), `RINGLOG_SEED=s` where to
 //! begin; a failure prints the command that replays it alone.
 
 mod sim_harness;
@@ -12,17 +12,56 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use sim_harness::Workload;
 use storage::disk::sim::{Fault, Operation, SimRng};
-use storage::store::Mutant;
+use storage::log::Fence;
+use storage::mutants::Mutant;
 
 fn env(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |value| value.parse().expect("a number"))
 }
 
-/// Runs one seed's workload and tries images at each of its boundaries. Returns how many.
-fn try_seed(seed: u64, mutant: Option<Mutant>) -> u64 {
+/// How often something happened that the images are to be of.
+#[derive(Default, Debug)]
+struct Seen {
+    images: u64,
+    compactions: u64,
+    compacted_records: u64,
+    deleted_segments: u64,
+    duplicates: u64,
+    closed_files: u64,
+    fsyncs: u64,
+}
+
+impl Seen {
+    fn add(&mut self, workload: &Workload) {
+        let counters = &workload.store.counters;
+        self.compactions += counters.compactions.get();
+        self.compacted_records += counters.compacted_records.get();
+        self.deleted_segments += counters.deleted_segments.get();
+        self.duplicates += counters.duplicate_batches.get();
+        self.closed_files += counters.closed_files.get();
+        self.fsyncs += counters.fsyncs.get();
+    }
+
+    fn check(&self) {
+        let Seen {
+            images: _,
+            compactions,
+            compacted_records,
+            deleted_segments,
+            duplicates,
+            closed_files,
+            fsyncs,
+        } = *self;
+        let least = [compactions, compacted_records, deleted_segments, duplicates, closed_files, fsyncs];
+        assert!(least.iter().all(|count| 0 < *count), "something never happened: {self:?}");
+    }
+}
+
+/// Runs one seed's workload and tries images at each of its boundaries.
+fn try_seed(seed: u64, mutant: Option<Mutant>) -> Seen {
     let mut workload = Workload::new(seed, mutant);
     let mut rng = SimRng::new(seed ^ 0x1337);
-    let mut images = 0;
+    let mut seen = Seen::default();
     while workload.tick() {
         for _ in 0..1 + rng.below(3) {
             let image_seed = rng.draw();
@@ -30,7 +69,7 @@ fn try_seed(seed: u64, mutant: Option<Mutant>) -> u64 {
                 0 => workload.disk.kill_image(image_seed),
                 _ => workload.disk.crash_image(image_seed),
             };
-            images += 1;
+            seen.images += 1;
             let before = Some((&workload.history, &*workload.told.borrow()));
             let mut second = Workload::on(disk, seed, mutant, before);
             // Now and then the recovered broker goes on, and the power goes again.
@@ -41,27 +80,43 @@ fn try_seed(seed: u64, mutant: Option<Mutant>) -> u64 {
                 let disk = second.disk.crash_image(rng.draw());
                 let before = Some((&second.history, &*second.told.borrow()));
                 Workload::on(disk, seed, mutant, before);
-                images += 1;
+                seen.images += 1;
+                seen.add(&second);
             }
         }
     }
-    assert!(workload.told.borrow().fenced.is_empty(), "no fault was injected");
-    images
+    let told = workload.told.borrow();
+    let unasked: Vec<_> = told.fenced.iter().filter(|(_, fence)| **fence != Fence::Deleted).collect();
+    assert!(unasked.is_empty(), "no fault was injected: {unasked:?}");
+    seen.add(&workload);
+    seen
 }
 
 #[test]
 fn acknowledged_records_survive_every_crash_image() {
-    let (wanted, first) = (env("RINGLOG_IMAGES", 10_000), env("RINGLOG_SEED", 1));
-    let (mut images, mut seed) = (0, first);
-    while images < wanted {
-        images += catch_unwind(|| try_seed(seed, None)).unwrap_or_else(|panic| {
+    let (wanted, first) = (env("RINGLOG_IMAGES", 50_000), env("RINGLOG_SEED", 1));
+    let (mut seen, mut seed) = (Seen::default(), first);
+    while seen.images < wanted {
+        let one = catch_unwind(|| try_seed(seed, None)).unwrap_or_else(|panic| {
             eprintln!(
                 "replay: RINGLOG_SEED={seed} RINGLOG_IMAGES=1 cargo test --release --test crash_images"
             );
             std::panic::resume_unwind(panic)
         });
+        seen.images += one.images;
+        seen.compactions += one.compactions;
+        seen.compacted_records += one.compacted_records;
+        seen.deleted_segments += one.deleted_segments;
+        seen.duplicates += one.duplicates;
+        seen.closed_files += one.closed_files;
+        seen.fsyncs += one.fsyncs;
         seed += 1;
     }
+    if 5000 < wanted {
+        seen.check();
+    }
+    let images = seen.images;
+    println!("{seen:?}");
     println!("{images} crash images from seeds {first}..{seed}: 0 acknowledged records lost");
 }
 

@@ -6,27 +6,26 @@ mod sim_harness;
 
 use sim_harness::{Workload, log_ids, read_until_error, run};
 use std::rc::Rc;
-use std::time::Instant;
 
 use protocol::model::{LeaderEpoch, Offset};
 use storage::checkpoint::Checkpoint;
 use storage::disk::sim::{SimDisk, SimRng};
 use storage::id::LogId;
-use storage::log::{LogConfig, LogState, ReadError};
+use storage::log::{LogState, ReadError};
 use storage::recovery::{RecoveryOptions, recover};
-use storage::store::{Store, StoreOptions};
+use storage::store::Store;
 
 /// A disk with a finished workload, stopped in order or not, and what its first log holds.
 fn disk_with_records(seed: u64, clean: bool) -> (SimDisk, LogId, Vec<sim_harness::Sent>) {
     let mut workload = Workload::new(seed, None);
     while workload.tick() {}
     let id = log_ids(1)[0];
-    let sent = workload.history.sent.get(&id).cloned().unwrap_or_default();
+    let sent = workload.history.logs.get(&id).map(|log| log.sent.clone()).unwrap_or_default();
     if clean {
         return (workload.stop(), id, sent);
     }
     let store = workload.store.clone();
-    run(&workload.disk, async move { store.write_checkpoint(false).await.expect("the disk works") });
+    run(&workload.disk, async move { store.write_checkpoint().await.expect("the disk works") });
     (workload.disk.crash_image(seed), id, sent)
 }
 
@@ -36,13 +35,13 @@ fn recover_log(disk: &SimDisk, id: LogId) -> (LogState, bool, Vec<sim_harness::S
     let inner = disk.clone();
     run(disk, async move {
         let checkpoint = Checkpoint::read_all(&inner).await.expect("the disk works");
-        let mut options = RecoveryOptions::new(LogConfig::tiny(), LeaderEpoch::FIRST);
+        let now = protocol::model::Timestamp::from_millis(2_000_000);
+        let mut options = RecoveryOptions::new(sim_harness::config(0, id), LeaderEpoch::FIRST, now);
         options.checkpoint = checkpoint.logs.get(&id).copied();
-        options.clean = checkpoint.clean;
         let recovered =
             recover(&inner, id, &options).await.expect("bad contents are not an error of the disk");
         let state = recovered.log.state().clone();
-        let store = Rc::new(Store::new(inner, StoreOptions::new(1 << 20, 0, Instant::now)));
+        let store = Rc::new(Store::new(inner, sim_harness::store_options(None)));
         let log = store.add(id, recovered.log, options.checkpoint);
         let (served, error) = read_until_error(&store, &log).await;
         if let LogState::Corrupt { at } = &state {

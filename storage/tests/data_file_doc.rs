@@ -9,14 +9,17 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use protocol::model::{ClusterId, Offset, PartitionIndex, Timestamp, TopicId, TopicName};
+use protocol::batch::{Batch, BatchBuilder, Codec};
+use protocol::model::{
+    ClusterId, Offset, PartitionIndex, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicId, TopicName,
+};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use storage::catalog::{MetadataLog, MetadataRecord, RedbLog, TopicRecord};
 use storage::checkpoint::{CHECKPOINTS_DIR, Checkpoint};
 use storage::directory::{DataDirectory, META_DIR};
 use storage::disk::{Disk, FlushScope, SimDisk};
 use storage::id::LogId;
-use storage::log::DurablePoint;
+use storage::log::{DurablePoint, ProducerStates};
 use storage::segment::{Extent, SparseIndex, name};
 
 /// Bytes in one line of a table.
@@ -77,23 +80,44 @@ fn the_index_is_shown_as_it_is_written() {
     let mut index = SparseIndex::default();
     index.note(base, base, 0, Timestamp::MIN);
     index.note(base, Offset::new(1500), 65_600, first);
-    let bytes = index.to_bytes(Extent { len: 70_000, next: Offset::new(1540), max_timestamp: last });
+    let extent =
+        Extent { len: 70_000, next: Offset::new(1540), max_timestamp: last, born: first, appended: last };
+    let mut producers = ProducerStates::default();
+    let mut builder = BatchBuilder::new(Codec::None);
+    for _ in 0..40 {
+        builder.try_append(last, None, Some(b"x"), &[]).expect("a small record");
+    }
+    builder.set_producer(ProducerId::new(7), ProducerEpoch::new(1), Sequence::new(33));
+    let batch = builder.finish();
+    let (batch, _) = Batch::split_first(&batch).expect("a batch");
+    producers.apply(&batch, Offset::new(1500), Offset::new(1540), last);
+    let bytes = index.to_bytes(extent, &producers.to_bytes());
     check_shown(&labelled(
         &bytes,
         &[
             (4, "magic \"RLIX\""),
-            (4, "version 1"),
+            (4, "version 2"),
             (4, "count: 2 entries"),
             (4, "crc-32c of what follows"),
             (8, "len: the segment holds 70,000 bytes of batches"),
             (8, "next: its next offset is 1540"),
             (8, "max timestamp of all its batches"),
+            (8, "born: when its first batch was appended"),
+            (8, "appended: when its last batch was"),
             (8, "entry: offset 1000"),
             (8, "  position 0"),
             (8, "  max timestamp before it: none, the smallest number"),
             (8, "entry: offset 1500"),
             (8, "  position 65,600"),
             (8, "  max timestamp before it"),
+            (8, "producer 7"),
+            (2, "  epoch 1"),
+            (1, "  batches remembered: 1"),
+            (8, "  last use"),
+            (4, "  batch: first sequence 33"),
+            (4, "    last sequence 72"),
+            (8, "    base offset 1500"),
+            (8, "    next offset 1540"),
         ],
     ));
 }
@@ -108,8 +132,10 @@ fn the_checkpoint_is_shown_as_it_is_written() {
         prepared: 131_072,
         offset: Offset::new(1540),
         start: Offset::ZERO,
+        clean_upto: Offset::ZERO,
+        clean: true,
     };
-    let checkpoint = Checkpoint { clean: true, logs: HashMap::from([(id, point)]) };
+    let checkpoint = Checkpoint { logs: HashMap::from([(id, point)]) };
     run(&disk, async {
         disk.create_dir(CHECKPOINTS_DIR).await?;
         checkpoint.write(&disk, 0).await
@@ -120,11 +146,9 @@ fn the_checkpoint_is_shown_as_it_is_written() {
         &bytes,
         &[
             (4, "magic \"RLCP\""),
-            (4, "version 1"),
+            (4, "version 2"),
             (4, "count: 1 entry"),
             (4, "crc-32c of what follows"),
-            (1, "clean: 1, the shard stopped in order"),
-            (3, "reserved"),
             (16, "entry: topic 3f2a0011-2233-4455-8677-8899aabbccdd"),
             (4, "  partition 2"),
             (8, "  segment: the one whose base offset is 1000"),
@@ -132,6 +156,8 @@ fn the_checkpoint_is_shown_as_it_is_written() {
             (8, "  prepared: its blocks are written up to 131,072"),
             (8, "  offset: every record below 1540 is durable"),
             (8, "  start: the log begins at offset 0"),
+            (8, "  clean up to: records below 0 are compacted"),
+            (4, "  clean: 1, the log was closed in order"),
         ],
     ));
 }

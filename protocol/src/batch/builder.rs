@@ -183,14 +183,14 @@ impl BatchBuilder {
 }
 
 /// A buffer with room for a header in front.
-fn empty_buffer(capacity: usize) -> Vec<u8> {
+pub(super) fn empty_buffer(capacity: usize) -> Vec<u8> {
     let mut buffer = Vec::with_capacity(capacity.max(HEADER_LEN));
     buffer.resize(HEADER_LEN, 0);
     buffer
 }
 
 /// Fills the room in front of the records, then the checksum of it all.
-fn write_header(header: BatchHeader, batch: &mut [u8]) {
+pub(super) fn write_header(header: BatchHeader, batch: &mut [u8]) {
     header.write_to_prefix(batch).expect("BUG: empty_buffer leaves room for the header");
     let crc = crc32c::crc32c(&batch[CRC_START..]);
     let (header, _) = BatchHeader::mut_from_prefix(batch).expect("BUG: a batch begins with its header");

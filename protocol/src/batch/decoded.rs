@@ -12,7 +12,7 @@ use std::fmt;
 use bytes::{Buf, Bytes};
 
 use super::codec::{self, Codec};
-use super::record::{HeaderView, RecordError, RecordIter, RecordView, split_record};
+use super::record::{HeaderView, OffsetDeltas, RecordError, RecordIter, RecordView, split_record};
 use super::view::{Batch, TimestampType};
 use crate::model::{LeaderEpoch, Offset, RecordCount, Timestamp};
 
@@ -90,8 +90,10 @@ pub struct DecodedBatch {
     /// Records not yet taken; all their slices are slices of this.
     records: Bytes,
     base_offset: Offset,
-    count: RecordCount,
-    taken: u32,
+    span: RecordCount,
+    /// Records that are left in `records`.
+    left: u32,
+    deltas: OffsetDeltas,
     clock: Clock,
     leader_epoch: LeaderEpoch,
     is_control: bool,
@@ -125,8 +127,9 @@ pub fn decode_batch(bytes: Bytes, limit: usize) -> Result<DecodedBatch, RecordEr
     };
     Ok(DecodedBatch {
         base_offset: batch.base_offset(),
-        count: batch.record_count(),
-        taken: 0,
+        span: batch.offset_span(),
+        left: batch.record_count().get(),
+        deltas: OffsetDeltas::of(&batch),
         clock,
         leader_epoch: batch.leader_epoch(),
         is_control: batch.is_control(),
@@ -141,7 +144,7 @@ impl DecodedBatch {
 
     /// Where a consumer goes on after this batch.
     pub fn next_offset(&self) -> Offset {
-        self.base_offset + self.count
+        self.base_offset + self.span
     }
 
     pub fn leader_epoch(&self) -> LeaderEpoch {
@@ -182,20 +185,17 @@ impl Iterator for DecodedBatch {
     type Item = OwnedRecord;
 
     fn next(&mut self) -> Option<OwnedRecord> {
-        if self.taken == self.count.get() {
-            return None;
-        }
+        self.left = self.left.checked_sub(1)?;
         let (record, rest) =
-            split_record(&self.records, self.taken).expect("BUG: decode_batch has read every record");
+            split_record(&self.records, &mut self.deltas).expect("BUG: decode_batch has read every record");
         let len = self.records.len() - rest.len();
         let owned = self.own(record);
         self.records.advance(len);
-        self.taken += 1;
         Some(owned)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = usize::try_from(self.count.get() - self.taken).unwrap_or(usize::MAX);
+        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
         (left, Some(left))
     }
 }

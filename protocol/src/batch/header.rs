@@ -34,12 +34,14 @@ pub(super) const MAGIC: i8 = 2;
 /// What the length field says of a batch without records: the header from byte 12 on.
 const LENGTH_MIN: usize = HEADER_LEN - LENGTH_END;
 
-/// Bits of the attributes field. Bit 6 (delete horizon) is written by Kafka's compaction only and
-/// changes nothing for a reader; the bits above are unused.
+/// Bits of the attributes field; those above are unused.
 pub(super) const CODEC_BITS: u16 = 0b0000_0111;
 pub(super) const LOG_APPEND_TIME_BIT: u16 = 0b0000_1000;
 pub(super) const TRANSACTIONAL_BIT: u16 = 0b0001_0000;
 pub(super) const CONTROL_BIT: u16 = 0b0010_0000;
+/// Set by compaction: the base timestamp is when the batch's tombstones may go (KIP-534). Timestamp
+/// deltas count from it, so nothing changes for a reader.
+pub(super) const DELETE_HORIZON_BIT: u16 = 0b0100_0000;
 
 /// The header, read and written in place.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
@@ -75,11 +77,12 @@ impl BatchHeader {
             return Err(BatchError::Magic);
         }
         Codec::from_wire(self.attributes.get() & CODEC_BITS).ok_or(BatchError::Codec)?;
-        let count = self.records_count.get();
-        if count <= 0 || count.checked_sub(1) != Some(self.last_offset_delta.get()) {
+        let (count, last) = (self.records_count.get(), self.last_offset_delta.get());
+        // A batch without records is what compaction leaves where offsets end that must not be forgotten.
+        if count < 0 || last < 0 || last < count - 1 {
             return Err(BatchError::Counts);
         }
-        base.checked_add(RecordCount::new(count.unsigned_abs())).ok_or(BatchError::OffsetOverflow)?;
+        base.checked_add(RecordCount::new(last.unsigned_abs() + 1)).ok_or(BatchError::OffsetOverflow)?;
         Ok(total)
     }
 }

@@ -10,7 +10,7 @@
 //!
 //! It is Kafka's RecordBatch v2, byte for byte (docs/data_file.md), so that both listeners serve
 //! what is stored. A broker writes bytes 0–7 and 12–15 of it and reads no record. A record set is
-//! whole batches end to end; in a batch the offsets have no gaps.
+//! whole batches end to end; in a batch the offsets have no gaps until compaction takes records away.
 
 mod view;
 pub use view::{Batch, Batches, TimestampType, batches};
@@ -37,6 +37,9 @@ pub use decoded::{DecodedBatch, Header, HeaderKey, OwnedRecord, decode_batch};
 
 mod builder;
 pub use builder::{BatchBuilder, BuildError, record_size_upper_bound};
+
+mod compacted;
+pub use compacted::{Compacted, Verdict, compact_batch, empty_batch};
 
 #[cfg(test)]
 mod tests;

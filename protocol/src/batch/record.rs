@@ -23,6 +23,9 @@ pub struct RecordView<'a> {
     pub key: Option<&'a [u8]>,
     pub value: Option<&'a [u8]>,
     pub headers: HeadersIter<'a>,
+    /// The record's bytes from the offset delta on, for who writes it again with another timestamp
+    /// delta.
+    pub(super) after_timestamp: &'a [u8],
 }
 
 /// One header of a record, in place. The key is UTF-8 by the format's rule, which nobody enforces.
@@ -74,12 +77,37 @@ pub struct RecordIter<'a> {
     rest: &'a [u8],
     index: u32,
     count: u32,
+    deltas: OffsetDeltas,
+}
+
+/// The offsets that the next record of a batch may have: above the one before it, and leaving room
+/// for those behind it. A batch that was never compacted has one choice each time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OffsetDeltas {
+    low: u32,
+    high: u32,
+}
+
+impl OffsetDeltas {
+    pub fn of(batch: &Batch<'_>) -> OffsetDeltas {
+        OffsetDeltas { low: 0, high: batch.offset_span().get() - batch.record_count().get() }
+    }
+
+    /// Takes `delta` for the next record's; `None` if it cannot be.
+    #[inline]
+    fn take(&mut self, delta: u32) -> Option<u32> {
+        let allowed = self.low <= delta && delta <= self.high;
+        // Below 2^31 both, as the header's fields are.
+        (self.low, self.high) = (delta.saturating_add(1), self.high.saturating_add(1));
+        allowed.then_some(delta)
+    }
 }
 
 impl<'a> RecordIter<'a> {
     /// `records` are the batch's `records_bytes`, decompressed.
     pub fn new(batch: &Batch<'_>, records: &'a [u8]) -> RecordIter<'a> {
-        RecordIter { rest: records, index: 0, count: batch.record_count().get() }
+        let deltas = OffsetDeltas::of(batch);
+        RecordIter { rest: records, index: 0, count: batch.record_count().get(), deltas }
     }
 
     /// The rest once all records are taken: nothing, or an error.
@@ -98,7 +126,7 @@ impl<'a> Iterator for RecordIter<'a> {
         if index == self.count {
             return self.finish().map(Err);
         }
-        match split_record(self.rest, index) {
+        match split_record(self.rest, &mut self.deltas) {
             Ok((record, rest)) => {
                 self.rest = rest;
                 self.index += 1;
@@ -115,10 +143,12 @@ impl<'a> Iterator for RecordIter<'a> {
 
 impl std::iter::FusedIterator for RecordIter<'_> {}
 
-/// The record that `bytes` begin with, and what follows it. Record `index` has offset delta `index`:
-/// the header's count is its last delta + 1, so ascending deltas leave no other choice.
+/// The record that `bytes` begin with, and what follows it.
 #[inline]
-pub(super) fn split_record(bytes: &[u8], index: u32) -> Result<(RecordView<'_>, &[u8]), RecordFault> {
+pub(super) fn split_record<'a>(
+    bytes: &'a [u8],
+    deltas: &mut OffsetDeltas,
+) -> Result<(RecordView<'a>, &'a [u8]), RecordFault> {
     let mut rest = bytes;
     let mut body = match take_bytes(&mut rest) {
         Some(Some(body)) => body,
@@ -128,14 +158,13 @@ pub(super) fn split_record(bytes: &[u8], index: u32) -> Result<(RecordView<'_>, 
     let (_, after_attributes) = body.split_first().ok_or(RecordFault::Attributes)?;
     body = after_attributes;
     let timestamp_delta = take_varlong(&mut body).ok_or(RecordFault::Timestamp)?;
+    let after_timestamp = body;
     let offset_delta = take_varint(&mut body).and_then(|delta| u32::try_from(delta).ok());
-    if offset_delta != Some(index) {
-        return Err(RecordFault::Offset);
-    }
+    let offset_delta = offset_delta.and_then(|delta| deltas.take(delta)).ok_or(RecordFault::Offset)?;
     let key = take_bytes(&mut body).ok_or(RecordFault::Key)?;
     let value = take_bytes(&mut body).ok_or(RecordFault::Value)?;
     let headers = take_headers(body)?;
-    Ok((RecordView { offset_delta: index, timestamp_delta, key, value, headers }, rest))
+    Ok((RecordView { offset_delta, timestamp_delta, key, value, headers, after_timestamp }, rest))
 }
 
 /// A length and as many bytes; `Some(None)` for the length −1.
@@ -201,12 +230,12 @@ mod tests {
     fn fault_with(at: usize, byte: u8) -> Option<RecordFault> {
         let mut bytes = RECORD;
         bytes[at] = byte;
-        split_record(&bytes, 0).err()
+        split_record(&bytes, &mut OffsetDeltas { low: 0, high: 0 }).err()
     }
 
     #[test]
     fn fields_are_read_in_place() {
-        let (record, rest) = split_record(&RECORD, 0).unwrap();
+        let (record, rest) = split_record(&RECORD, &mut OffsetDeltas { low: 0, high: 0 }).unwrap();
         assert_eq!((record.key, record.value), (Some(&b"k"[..]), Some(&b"v"[..])));
         assert_eq!((record.offset_delta, record.timestamp_delta), (0, 0));
         let headers: Vec<_> = record.headers.collect();
@@ -237,6 +266,10 @@ mod tests {
             assert_eq!(fault_with(at, byte), Some(fault), "byte {at} = {byte:02x}");
         }
         assert_eq!(fault_with(1, 0xff), None, "attributes are ignored");
-        assert_eq!(split_record(&RECORD, 1).err(), Some(Offset), "not the record that follows");
+        assert_eq!(
+            split_record(&RECORD, &mut OffsetDeltas { low: 1, high: 1 }).err(),
+            Some(Offset),
+            "not the record that follows"
+        );
     }
 }

@@ -174,7 +174,7 @@ fn edited(at: usize, bytes: &[u8], sealed: bool) -> Vec<u8> {
 fn a_header_that_breaks_a_rule_is_no_batch() {
     let max = i64::MAX.to_be_bytes();
     let near_max = (i64::MAX - 1).to_be_bytes();
-    let cases: [(usize, &[u8], Result<(), BatchError>); 14] = [
+    let cases: [(usize, &[u8], Result<(), BatchError>); 15] = [
         (0, &[0x80], Err(BatchError::NegativeOffset)),
         (0, &max, Err(BatchError::OffsetOverflow)),
         (0, &near_max, Ok(())),
@@ -185,9 +185,10 @@ fn a_header_that_breaks_a_rule_is_no_batch() {
         (16, &[0xff], Err(BatchError::Magic)),
         (22, &[5], Err(BatchError::Codec)),
         (22, &[4], Ok(())),
-        (23, &[0, 0, 0, 1], Err(BatchError::Counts)),
+        (23, &[0, 0, 0, 1], Ok(())),
         (23, &[0xff; 4], Err(BatchError::Counts)),
-        (57, &[0; 4], Err(BatchError::Counts)),
+        (57, &[0; 4], Ok(())),
+        (57, &[0, 0, 0, 3], Err(BatchError::Counts)),
         (57, &[0x80, 0, 0, 0], Err(BatchError::Counts)),
     ];
     for (at, bytes, result) in cases {
@@ -204,7 +205,9 @@ fn a_broker_takes_only_what_a_client_may_send() {
     let producer = |id: i64, epoch: i16, sequence: i32| {
         [&id.to_be_bytes()[..], &epoch.to_be_bytes(), &sequence.to_be_bytes()].concat()
     };
-    let cases: [Edit<'_>; 15] = [
+    let cases: [Edit<'_>; 17] = [
+        (57, &[0; 4], true, Err(BatchError::Counts)),
+        (23, &[0, 0, 0, 1], true, Err(BatchError::Counts)),
         (0, &[0, 0, 0, 9], true, Ok(())),
         (73, b"y", false, Err(BatchError::Crc)),
         (22, &[0x20], true, Err(BatchError::Control)),

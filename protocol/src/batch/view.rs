@@ -12,7 +12,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::codec::Codec;
 use super::error::BatchError;
-use super::header::{self, BatchHeader, CODEC_BITS, CONTROL_BIT, LOG_APPEND_TIME_BIT, TRANSACTIONAL_BIT};
+use super::header::{
+    self, BatchHeader, CODEC_BITS, CONTROL_BIT, DELETE_HORIZON_BIT, LOG_APPEND_TIME_BIT, TRANSACTIONAL_BIT,
+};
 use super::varint;
 use crate::model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, RecordCount, Sequence, Timestamp};
 
@@ -66,16 +68,23 @@ impl<'a> Batch<'a> {
     /// Offset of the last record.
     #[inline]
     pub fn last_offset(&self) -> Offset {
-        self.base_offset() + RecordCount::new(self.record_count().get() - 1)
+        self.base_offset() + RecordCount::new(self.offset_span().get() - 1)
+    }
+
+    /// How many offsets the batch takes: as many as it has records, or more once compaction has
+    /// taken some away.
+    #[inline]
+    pub fn offset_span(&self) -> RecordCount {
+        RecordCount::new(self.0.header.last_offset_delta.get().unsigned_abs() + 1)
     }
 
     /// Offset of the record after this batch; at most `Offset::MAX`.
     #[inline]
     pub fn next_offset(&self) -> Offset {
-        self.base_offset() + self.record_count()
+        self.base_offset() + self.offset_span()
     }
 
-    /// At least 1.
+    /// At least 1 as a producer sends it; 0 where compaction took all records and kept the offsets.
     #[inline]
     pub fn record_count(&self) -> RecordCount {
         RecordCount::new(self.0.header.records_count.get().unsigned_abs())
@@ -139,6 +148,12 @@ impl<'a> Batch<'a> {
         if log_append { TimestampType::LogAppend } else { TimestampType::Create }
     }
 
+    /// When the tombstones of the batch may go, if compaction has said so (KIP-534).
+    #[inline]
+    pub fn delete_horizon(&self) -> Option<Timestamp> {
+        (self.attributes() & DELETE_HORIZON_BIT != 0).then(|| self.base_timestamp())
+    }
+
     /// The checksum as the header has it.
     #[inline]
     pub fn crc(&self) -> u32 {
@@ -150,6 +165,10 @@ impl<'a> Batch<'a> {
     #[expect(clippy::len_without_is_empty, reason = "a batch is at least its header")]
     pub fn len(&self) -> usize {
         self.as_bytes().len()
+    }
+
+    pub(super) fn header(&self) -> BatchHeader {
+        self.0.header
     }
 
     #[inline]
@@ -177,6 +196,9 @@ impl<'a> Batch<'a> {
             return Err(BatchError::TooLarge { len: self.len(), max: max_batch_bytes });
         }
         self.check_crc()?;
+        if self.record_count() != self.offset_span() {
+            return Err(BatchError::Counts);
+        }
         if self.is_control() {
             return Err(BatchError::Control);
         }

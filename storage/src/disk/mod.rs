@@ -75,7 +75,12 @@ pub trait Disk: Buffers + Clone + 'static {
     /// Names in a directory, in no order; `NotFound` if there is none.
     async fn list(&self, dir: &str) -> io::Result<Vec<String>>;
 
+    /// Gives a file another name. A power cut before the directory is synced may leave either name,
+    /// both, or none: who must not lose the file takes [`Disk::link`] and removes the old name later.
     async fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Gives a file a second name, which must be free.
+    async fn link(&self, from: &str, to: &str) -> io::Result<()>;
 
     async fn remove_file(&self, path: &str) -> io::Result<()>;
 
@@ -83,6 +88,13 @@ pub trait Disk: Buffers + Clone + 'static {
     async fn remove_dir(&self, path: &str) -> io::Result<()>;
 
     async fn sync_dir(&self, dir: &str) -> io::Result<()>;
+
+    /// Makes everything durable that had completed on any file before: data, extents, lengths, names.
+    /// Cheaper than many single syncs, dearer than one.
+    async fn sync_all(&self) -> io::Result<()>;
+
+    /// Does work that takes longer than a shard may be held up, on another thread where there is one.
+    async fn offload<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T;
 
     /// Bytes free for this process on the device.
     fn free_bytes(&self) -> io::Result<u64>;

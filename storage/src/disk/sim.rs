@@ -70,6 +70,9 @@ pub enum Operation {
     SyncDir,
     Read,
     Truncate,
+    SyncAll,
+    Remove,
+    Offload,
 }
 
 /// An operation that was submitted and has not completed.
@@ -86,6 +89,13 @@ enum Pending {
     SyncDir {
         dir: String,
         names: Names,
+    },
+    SyncAll {
+        then: Box<World>,
+    },
+    /// Dirty pages that a failed sync has marked clean: no later sync will write them.
+    SyncFailed {
+        inode: u64,
     },
     /// Takes time and changes nothing more: a read, or an operation that has failed.
     Wait,
@@ -231,6 +241,7 @@ impl SimDisk {
                     let kept = state.rng.below(bytes.len() / 512 + 1) * 512;
                     Pending::Write { inode, at, bytes: bytes[..kept].to_vec() }
                 }
+                (Some(_), Pending::Fdatasync { inode, .. }) => Pending::SyncFailed { inode },
                 (Some(_), _) => Pending::Wait,
                 (None, pending) => pending,
             };
@@ -316,7 +327,13 @@ impl Disk for SimDisk {
         self.0.borrow_mut().world.rename(from, to)
     }
 
+    async fn link(&self, from: &str, to: &str) -> io::Result<()> {
+        self.run(Operation::Create, |_| Ok(Pending::Wait)).await?;
+        self.0.borrow_mut().world.link(from, to)
+    }
+
     async fn remove_file(&self, path: &str) -> io::Result<()> {
+        self.run(Operation::Remove, |_| Ok(Pending::Wait)).await?;
         self.0.borrow_mut().world.remove(path)
     }
 
@@ -329,6 +346,16 @@ impl Disk for SimDisk {
             Ok(Pending::SyncDir { dir: dir.to_owned(), names: world.names(dir) })
         })
         .await
+    }
+
+    async fn sync_all(&self) -> io::Result<()> {
+        self.run(Operation::SyncAll, |world| Ok(Pending::SyncAll { then: Box::new(world.clone()) })).await
+    }
+
+    async fn offload<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let waited = self.run(Operation::Offload, |_| Ok(Pending::Wait)).await;
+        waited.expect("BUG: no fault is injected into work that is not the disk's");
+        work()
     }
 
     fn free_bytes(&self) -> io::Result<u64> {

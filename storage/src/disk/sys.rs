@@ -1,5 +1,5 @@
-//! System calls that neither std nor glommio offers: file locks, what filesystem this is, how much of
-//! it is free.
+//! System calls that neither std nor glommio offers: file locks, syncing a whole filesystem, which
+//! one it is and how much of it is free.
 
 use std::ffi::CString;
 use std::io;
@@ -27,6 +27,12 @@ pub fn fs_info(path: &Path) -> io::Result<FsInfo> {
     }
     let block = u64::try_from(info.f_bsize).unwrap_or(0);
     Ok(FsInfo { magic: info.f_type, free_bytes: info.f_bavail.saturating_mul(block) })
+}
+
+/// Writes back everything of the filesystem that the file is on, and waits for it.
+pub fn sync_filesystem(file: &impl AsRawFd) -> io::Result<()> {
+    // SAFETY: syncfs takes no pointers; a bad descriptor is an error it returns.
+    if unsafe { libc::syncfs(file.as_raw_fd()) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Takes the file's exclusive lock; `false` if another open file description has it.

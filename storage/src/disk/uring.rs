@@ -120,6 +120,11 @@ impl Disk for UringDisk {
         glommio::io::rename(self.path(from), self.path(to)).await.map_err(plain)
     }
 
+    async fn link(&self, from: &str, to: &str) -> io::Result<()> {
+        let (from, to) = (self.path(from), self.path(to));
+        blocking(move || std::fs::hard_link(from, to)).await
+    }
+
     async fn remove_file(&self, path: &str) -> io::Result<()> {
         glommio::io::remove(self.path(path)).await.map_err(plain)
     }
@@ -133,6 +138,21 @@ impl Disk for UringDisk {
         let directory = Directory::open(self.path(dir)).await.map_err(plain)?;
         directory.sync().await.map_err(plain)?;
         directory.close().await.map_err(plain)
+    }
+
+    async fn sync_all(&self) -> io::Result<()> {
+        let root = self.root.to_path_buf();
+        blocking(move || {
+            sys::sync_filesystem(&std::fs::File::open(&root)?)?;
+            // Without a journal ext4 writes its metadata back after it has flushed the device, so the
+            // device is flushed once more.
+            std::fs::File::open(root.join(ANCHOR_FILE))?.sync_data()
+        })
+        .await
+    }
+
+    async fn offload<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        glommio::executor().spawn_blocking(work).await
     }
 
     fn free_bytes(&self) -> io::Result<u64> {

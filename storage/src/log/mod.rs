@@ -10,16 +10,17 @@
 //! `upto` may be acknowledged and read.
 //! Invariants: offsets are dense; a batch lies in one chunk and one segment; `durable` only grows;
 //! after a failed write or fdatasync the log is fenced and plans nothing more (design D8).
+//! What concerns closed segments stands in lifecycle.rs, space ahead of the tail in prepare.rs.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use protocol::batch::Batch;
-use protocol::model::{LeaderEpoch, Offset, RecordCount};
+use protocol::model::{LeaderEpoch, Offset, RecordCount, Timestamp};
 
 use crate::chunk::{CHUNK_BYTES, CHUNK_BYTES_MIN, Chunk, OpenChunk};
-use crate::disk::{Buf, Buffers, align_down, align_up};
-use crate::segment::Segment;
+use crate::disk::{Buf, Buffers, align_down};
+use crate::segment::{Origin, Segment};
 
 pub mod config;
 pub use config::{Cleanup, DirtyRatio, FlushPolicy, LogConfig};
@@ -28,7 +29,19 @@ pub mod ladder;
 pub use ladder::{Ladder, Rung};
 
 pub mod plan;
-pub use plan::{DurablePoint, FinishPlan, PlannedWrite, PreparePlan, Reached, WritePlan};
+pub use plan::{
+    DurablePoint, FinishPlan, FlushPlan, NewFile, PlannedWrite, PreparePlan, PrepareTarget, Reached,
+    WritePlan,
+};
+
+pub mod producers;
+pub use producers::{ProducerStates, Sequencing};
+
+mod prepare;
+use prepare::Preparation;
+
+mod lifecycle;
+pub use lifecycle::{CompactionPlan, Swap};
 
 pub mod read;
 pub use read::{ColdRead, ReadError, ReadPlan, Slice};
@@ -44,11 +57,6 @@ pub const ROUND_BYTES_MAX: u64 = 8 << 20;
 /// each [`ROUND_BYTES_MAX`], one batch of the largest size and a block.
 pub const TORN_REACH: u64 =
     2 * (ROUND_BYTES_MAX + protocol::model::limits::BATCH_BYTES_MAX as u64 + crate::disk::BLOCK as u64);
-
-/// Zeroes are written ahead for what the log takes in this time, within the two sizes below.
-const PREPARE_AHEAD: Duration = Duration::from_millis(50);
-const PREPARE_BYTES_MIN: u64 = 128 << 10;
-const PREPARE_BYTES_MAX: u64 = 16 << 20;
 
 /// Whether the log takes records.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -106,38 +114,67 @@ pub struct Log<B> {
     cache: VecDeque<Chunk<B>>,
     next_chunk_size: usize,
     prepare: Preparation,
+    producers: ProducerStates,
+    /// What was written and is not durable, where the flush policy leaves it so.
+    unflushed: Option<Unflushed>,
+    /// Records below this have been compacted.
+    clean_upto: Offset,
+    /// Whether offsets may have gaps.
+    compacted: bool,
 }
 
-/// Writing zeroes ahead of the tail of the active segment.
-#[derive(Default)]
-struct Preparation {
-    in_progress: Option<PreparePlan>,
-    /// A prepared range that begins above the segment's `prepared`, until that has caught up.
-    ahead: Option<PreparePlan>,
-    last: Option<(Instant, u64)>,
-    accepted_bytes: u64,
-    /// Set after a failure; appends then extend the file themselves.
-    given_up: bool,
+struct Unflushed {
+    since: Instant,
+    reached: Vec<Reached>,
+}
+
+/// A log as recovery found it: every record below `end` is durable.
+pub struct Found {
+    pub state: LogState,
+    /// In the order of their offsets, at least one.
+    pub segments: Vec<Segment>,
+    /// The partial block at the end of the last segment.
+    pub carry: Vec<u8>,
+    pub start: Offset,
+    pub end: Offset,
+    pub producers: ProducerStates,
+    pub clean_upto: Offset,
+    pub compacted: bool,
+}
+
+impl Found {
+    /// A log without records that begins at `start`.
+    pub fn empty(start: Offset) -> Found {
+        Found {
+            state: LogState::Open,
+            segments: vec![Segment::new(start)],
+            carry: Vec::new(),
+            start,
+            end: start,
+            producers: ProducerStates::default(),
+            clean_upto: start,
+            compacted: false,
+        }
+    }
+}
+
+/// What became of a batch that was taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Accepted {
+    /// It has the offsets [base, next), and is not durable yet.
+    New { base: Offset, next: Offset },
+    /// It was taken before, as [base, next), and may or may not be durable yet.
+    Duplicate { base: Offset, next: Offset },
 }
 
 impl<B: Buf> Log<B> {
     /// A log with no records and no files.
     pub fn new(config: LogConfig, epoch: LeaderEpoch) -> Log<B> {
-        let segments = vec![Segment::new(Offset::ZERO)];
-        Log::recovered(config, epoch, LogState::Open, segments, Vec::new(), Offset::ZERO, Offset::ZERO)
+        Log::recovered(config, epoch, Found::empty(Offset::ZERO))
     }
 
-    /// A log as recovery found it: every record below `end` is durable, `carry` is the partial block
-    /// at the end of the last segment.
-    pub fn recovered(
-        config: LogConfig,
-        epoch: LeaderEpoch,
-        state: LogState,
-        segments: Vec<Segment>,
-        carry: Vec<u8>,
-        start: Offset,
-        end: Offset,
-    ) -> Log<B> {
+    pub fn recovered(config: LogConfig, epoch: LeaderEpoch, found: Found) -> Log<B> {
+        let Found { state, segments, carry, start, end, producers, clean_upto, compacted } = found;
         let log = Log {
             config,
             epoch,
@@ -152,6 +189,10 @@ impl<B: Buf> Log<B> {
             cache: VecDeque::new(),
             next_chunk_size: CHUNK_BYTES_MIN,
             prepare: Preparation::default(),
+            producers,
+            unflushed: None,
+            clean_upto: clean_upto.max(start),
+            compacted,
         };
         log.check();
         log
@@ -174,9 +215,28 @@ impl<B: Buf> Log<B> {
         self.start
     }
 
-    /// The first offset that may not be read yet. On one node what is durable is committed.
+    /// The first offset that may not be read yet. On one node what is durable is committed, and with a
+    /// flush policy of its own what is written.
     pub fn high_watermark(&self) -> Offset {
-        self.ladder.durable()
+        if self.commits_on_write() { self.ladder.written() } else { self.ladder.durable() }
+    }
+
+    /// Whether records count as safe once they are written (`flush.ms`, `flush.messages`).
+    pub fn commits_on_write(&self) -> bool {
+        !self.config.flush.is_every_round()
+    }
+
+    /// Bytes of a segment that may be read.
+    fn committed_len(&self, segment: &Segment) -> u64 {
+        if self.commits_on_write() { segment.written_len() } else { segment.durable_len() }
+    }
+
+    pub fn config(&self) -> &LogConfig {
+        &self.config
+    }
+
+    pub fn producers(&self) -> &ProducerStates {
+        &self.producers
     }
 
     pub fn segments(&self) -> impl DoubleEndedIterator<Item = &Segment> {
@@ -207,31 +267,37 @@ impl<B: Buf> Log<B> {
         }
     }
 
-    /// Takes one batch, which the caller has checked ([`Batch::check_for_append`]). It gets the next
-    /// offsets; nothing is durable yet. Returns the offset of its first record.
+    /// Takes one batch, which the caller has checked ([`Batch::check_for_append`]), at `now` by the
+    /// broker's clock. It gets the next offsets; nothing is durable yet. A batch that its idempotent
+    /// producer sent before changes nothing.
     pub fn accept(
         &mut self,
         batch: &Batch<'_>,
+        now: Timestamp,
         buffers: &impl Buffers<Buf = B>,
-    ) -> Result<Offset, AppendError> {
+    ) -> Result<Accepted, AppendError> {
         self.check_open()?;
+        if let Sequencing::Duplicate { base, next } = self.producers.check(batch)? {
+            return Ok(Accepted::Duplicate { base, next });
+        }
         let base = self.ladder.next();
-        let next = base.checked_add(batch.record_count()).ok_or(AppendError::OffsetsExhausted)?;
+        let next = base.checked_add(batch.offset_span()).ok_or(AppendError::OffsetsExhausted)?;
         let len = batch.len() as u64;
-        if self.must_roll(base, len, batch.record_count()) {
+        if self.must_roll(base, len, batch.offset_span()) || self.is_roll_due(now) {
             self.roll(buffers);
         }
         if self.open.as_ref().is_none_or(|chunk| !chunk.has_room(batch.len())) {
             self.open_chunk(batch.len(), buffers);
         }
-        self.active_mut().push(base, next, len, batch.max_timestamp());
+        self.active_mut().push(base, next, len, batch.max_timestamp(), now);
         let epoch = self.epoch;
         self.open.as_mut().expect("BUG: opened above").push(batch.as_bytes(), base, next, epoch);
+        self.producers.apply(batch, base, next, now);
         self.ladder.advance(Rung::Next(next));
         self.pending_bytes += len;
-        self.prepare.accepted_bytes += len;
+        self.prepare.count_accepted(len);
         self.check();
-        Ok(base)
+        Ok(Accepted::New { base, next })
     }
 
     fn must_roll(&self, base: Offset, len: u64, count: RecordCount) -> bool {
@@ -244,11 +310,15 @@ impl<B: Buf> Log<B> {
     /// Closes the active segment; the next batch begins another file.
     fn roll(&mut self, buffers: &impl Buffers<Buf = B>) {
         self.seal_open(buffers);
-        self.active_mut().seal();
+        let producers = self.producers.to_bytes();
+        self.active_mut().seal(producers);
         self.carry.clear();
-        self.prepare = Preparation { in_progress: self.prepare.in_progress, ..Preparation::default() };
         let base = self.ladder.next();
-        self.segments.push_back(Segment::new(base));
+        let next = match self.prepare.begin_segment() {
+            Some(prepared) => Segment::from_spare(base, prepared),
+            None => Segment::new(base),
+        };
+        self.segments.push_back(next);
     }
 
     fn open_chunk(&mut self, batch_len: usize, buffers: &impl Buffers<Buf = B>) {
@@ -299,16 +369,15 @@ impl<B: Buf> Log<B> {
 
     /// Zeroes on their way to the chunk's blocks could land after the chunk and wipe it out.
     fn is_being_prepared(&self, chunk: &Chunk<B>) -> bool {
-        self.prepare
-            .in_progress
-            .is_some_and(|zeroes| zeroes.segment == chunk.segment() && zeroes.from < chunk.write_end())
+        self.prepare.reaches(chunk.segment(), chunk.write_end())
     }
 
     fn add_to_plan(&mut self, plan: &mut WritePlan<B>, chunk: &Chunk<B>) {
         let segment = self.segment_mut(chunk.segment()).expect("BUG: a chunk's segment exists until deleted");
-        if !segment.is_created() {
+        if segment.origin() != Origin::Exists {
+            let from_spare = segment.origin() == Origin::Spare;
             segment.mark_created();
-            plan.create.push(chunk.segment());
+            plan.create.push(NewFile { segment: chunk.segment(), from_spare });
         }
         plan.writes.push(PlannedWrite {
             segment: chunk.segment(),
@@ -321,10 +390,22 @@ impl<B: Buf> Log<B> {
         plan.bytes += chunk.data().len() as u64;
     }
 
-    /// The writes of a plan completed.
-    pub fn handle_written(&mut self, upto: Offset) {
-        if self.state == LogState::Open {
-            self.ladder.advance(Rung::Written(upto));
+    /// The writes of a plan completed, at `now`.
+    pub fn handle_written(&mut self, upto: Offset, reached: &[Reached], bytes: u64, now: Instant) {
+        if self.state != LogState::Open {
+            return;
+        }
+        self.ladder.advance(Rung::Written(upto));
+        for reach in reached {
+            if let Some(segment) = self.segment_mut(reach.segment) {
+                segment.mark_written(reach.data_end);
+            }
+        }
+        if self.commits_on_write() {
+            self.pending_bytes -= bytes;
+            let unflushed =
+                self.unflushed.get_or_insert_with(|| Unflushed { since: now, reached: Vec::new() });
+            unflushed.reached.extend_from_slice(reached);
         }
     }
 
@@ -334,7 +415,9 @@ impl<B: Buf> Log<B> {
             return;
         }
         self.ladder.advance(Rung::Durable(upto));
-        self.pending_bytes -= bytes;
+        if !self.commits_on_write() {
+            self.pending_bytes -= bytes;
+        }
         for reach in reached {
             if let Some(segment) = self.segment_mut(reach.segment) {
                 segment.mark_durable(reach.data_end);
@@ -343,6 +426,24 @@ impl<B: Buf> Log<B> {
         }
         self.join_prepared();
         self.check();
+    }
+
+    /// Whether the flush policy asks for a flush of what was only written.
+    pub fn is_flush_due(&self, now: Instant) -> bool {
+        let Some(unflushed) = self.unflushed.as_ref().filter(|_| self.state == LogState::Open) else {
+            return false;
+        };
+        let policy = self.config.flush;
+        let waited = now.saturating_duration_since(unflushed.since).as_millis();
+        let records = self.ladder.written().get() - self.ladder.durable().get();
+        policy.ms.is_some_and(|ms| u128::from(ms) <= waited)
+            || policy.messages.is_some_and(|messages| messages <= records)
+    }
+
+    /// What to flush, if something is only written. Perform one at a time, then `handle_durable`.
+    pub fn plan_flush(&mut self) -> Option<FlushPlan> {
+        let reached = self.unflushed.take()?.reached;
+        (self.state == LogState::Open).then(|| FlushPlan { upto: self.ladder.written(), reached })
     }
 
     /// A write or an fdatasync of this log failed, or its topic is gone: it takes and writes nothing
@@ -355,123 +456,24 @@ impl<B: Buf> Log<B> {
         self.queue.clear();
         self.pending_bytes = 0;
         self.cache.clear();
-    }
-
-    /// Whether `plan_prepare` would find something.
-    pub fn wants_preparation(&self, now: Instant) -> bool {
-        self.next_preparation(now).is_some()
-    }
-
-    /// Zeroes to write ahead of the tail, if it is time to. Perform one at a time.
-    pub fn plan_prepare(&mut self, now: Instant) -> Option<PreparePlan> {
-        let plan = self.next_preparation(now)?;
-        self.prepare.in_progress = Some(plan);
-        self.prepare.last = Some((now, self.prepare.accepted_bytes));
-        Some(plan)
-    }
-
-    fn next_preparation(&self, now: Instant) -> Option<PreparePlan> {
-        let idle =
-            self.prepare.in_progress.is_none() && self.prepare.ahead.is_none() && !self.prepare.given_up;
-        let active = self.active();
-        // The first durable write shows that the file is there.
-        let begun = 0 < active.durable_len();
-        if !self.config.prepare || self.state != LogState::Open || !idle || !begun {
-            return None;
-        }
-        let step = self.prepare.step(now);
-        let limit = align_up(self.config.segment_bytes);
-        let from = align_up(active.len()).max(active.prepared());
-        let enough = active.len() + 2 * step <= active.prepared();
-        (!enough && from < limit).then(|| PreparePlan {
-            segment: active.base(),
-            from,
-            to: (from + step).min(limit),
-        })
-    }
-
-    /// A preparation was written and synced, or it failed and the log goes on without.
-    pub fn handle_prepared(&mut self, plan: PreparePlan, done: bool) {
-        assert_eq!(self.prepare.in_progress, Some(plan), "BUG: a preparation that was not planned");
-        self.prepare.in_progress = None;
-        if !done {
-            self.prepare.given_up = true;
-        } else if self.active().base() == plan.segment {
-            self.prepare.ahead = Some(plan);
-            self.join_prepared();
-        }
-    }
-
-    /// Once everything below a prepared range is durable, the range belongs to the prefix.
-    fn join_prepared(&mut self) {
-        if let Some(ahead) = self.prepare.ahead
-            && self.active().base() == ahead.segment
-            && ahead.from <= self.active().prepared()
-        {
-            self.active_mut().mark_prepared(ahead.to);
-            self.prepare.ahead = None;
-        }
-    }
-
-    /// A sealed segment whose records are all durable: its file can be cut and its index written.
-    pub fn plan_finish(&self, unfinished: Offset) -> Option<FinishPlan> {
-        let being_prepared = self.prepare.in_progress.is_some_and(|zeroes| zeroes.segment == unfinished);
-        let segment = self.segments.iter().find(|segment| segment.base() == unfinished)?;
-        let ready = segment.is_sealed() && segment.durable_len() == segment.len() && !being_prepared;
-        ready.then(|| FinishPlan { segment: unfinished, len: segment.len(), index: segment.index_bytes() })
-    }
-
-    /// Segments that were sealed since `from`, oldest first.
-    pub fn sealed_since(&self, from: Offset) -> impl Iterator<Item = Offset> {
-        self.segments
-            .iter()
-            .filter(move |segment| segment.is_sealed() && from <= segment.base())
-            .map(Segment::base)
-    }
-
-    /// Where a checkpoint may say that the log is durable.
-    pub fn durable_point(&self) -> DurablePoint {
-        // An empty segment begins where the durable records end, unless it lies beyond them.
-        let durable = self.ladder.durable();
-        let reached = self.segments.iter().rev().find(|segment| 0 < segment.durable_len());
-        let segment =
-            reached.or_else(|| self.segments.iter().rev().find(|segment| segment.base() <= durable));
-        let segment = segment.expect("BUG: the first segment begins at or below every durable offset");
-        DurablePoint {
-            segment: segment.base(),
-            position: segment.durable_len(),
-            prepared: segment.prepared(),
-            offset: durable,
-            start: self.start,
-        }
+        self.unflushed = None;
     }
 
     /// Frees the oldest cached chunk that readers can find on disk. Returns the bytes freed.
     pub fn evict_oldest(&mut self) -> Option<usize> {
-        let durable = self.ladder.durable();
-        let evictable = self.cache.front().is_some_and(|chunk| chunk.next() <= durable);
+        let committed = self.high_watermark();
+        let evictable = self.cache.front().is_some_and(|chunk| chunk.next() <= committed);
         evictable.then(|| self.cache.pop_front().map_or(0, |chunk| chunk.memory()))
     }
 
     fn check(&self) {
         let active = self.active();
         assert!(
-            self.start <= self.ladder.durable(),
+            self.start <= self.high_watermark(),
             "BUG: log starts at {} above {:?}",
             self.start,
             self.ladder
         );
         assert!(active.base() <= self.ladder.next() && !active.is_sealed(), "BUG: active segment {active:?}");
-    }
-}
-
-impl Preparation {
-    /// Bytes to prepare at once: what the log takes in [`PREPARE_AHEAD`].
-    fn step(&self, now: Instant) -> u64 {
-        let Some((since, accepted)) = self.last else { return PREPARE_BYTES_MIN };
-        let elapsed = now.saturating_duration_since(since).max(Duration::from_millis(10));
-        let rate = (self.accepted_bytes - accepted) as f64 / elapsed.as_secs_f64();
-        let bytes = (rate * PREPARE_AHEAD.as_secs_f64()) as u64;
-        bytes.clamp(PREPARE_BYTES_MIN, PREPARE_BYTES_MAX).next_power_of_two()
     }
 }

@@ -2,6 +2,7 @@
 //!
 //!     plan_write ─▶ WritePlan ─ store: create files, write, fdatasync ─▶ handle_written, handle_durable
 //!     plan_prepare ─▶ PreparePlan ─ store: write zeroes, fdatasync ────▶ handle_prepared
+//!     plan_flush ─▶ FlushPlan ─ store: fdatasync what was only written ──▶ handle_durable
 //!     plan_finish ─▶ FinishPlan ─ store: cut a sealed file, write its index ▶ handle_finished
 
 use std::rc::Rc;
@@ -12,12 +13,20 @@ use protocol::model::Offset;
 pub struct WritePlan<B> {
     /// Segments whose files must be created, and their names made durable, before anything in them
     /// is acknowledged.
-    pub create: Vec<Offset>,
+    pub create: Vec<NewFile>,
     pub writes: Vec<PlannedWrite<B>>,
     /// Everything accepted below this is in the plan or was in an earlier one.
     pub upto: Offset,
     /// Bytes of batches in the plan.
     pub bytes: u64,
+}
+
+/// A segment's file that a plan needs first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NewFile {
+    pub segment: Offset,
+    /// Whether the log's spare file becomes it; otherwise it is created.
+    pub from_spare: bool,
 }
 
 pub struct PlannedWrite<B> {
@@ -46,12 +55,27 @@ pub struct Reached {
     pub write_end: u64,
 }
 
-/// Write zeroes to `[from, to)` of a segment's file, then fdatasync it.
+/// Write zeroes to `[from, to)` of a file, then fdatasync it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PreparePlan {
-    pub segment: Offset,
+    pub target: PrepareTarget,
     pub from: u64,
     pub to: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PrepareTarget {
+    Segment(Offset),
+    /// A new file that the next segment takes over.
+    Spare,
+}
+
+/// Fdatasync the files of these segments: everything written below `upto` is durable then. For logs
+/// that are flushed now and then.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FlushPlan {
+    pub upto: Offset,
+    pub reached: Vec<Reached>,
 }
 
 /// Cut a sealed segment's file to `len` bytes and write its index beside it.
@@ -75,4 +99,8 @@ pub struct DurablePoint {
     /// The offset after the last durable record.
     pub offset: Offset,
     pub start: Offset,
+    /// Records below this have been compacted; `start` if none have.
+    pub clean_upto: Offset,
+    /// Whether the log was closed in order after this was written.
+    pub clean: bool,
 }

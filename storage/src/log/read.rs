@@ -3,7 +3,7 @@
 //!     start ───────────── cold: on disk ─────────────┬──── hot: cached chunks ────┬ high watermark
 //!     OutOfRange before                              │ slices of chunks, no I/O   │ AtEnd; then OutOfRange
 //!
-//! Only durable records are ever handed out. A read returns whole batches and begins with the one
+//! Only committed records are ever handed out. A read returns whole batches and begins with the one
 //! that contains the offset, so a reader drops the records before it (as Kafka's readers do).
 
 use std::ops::Range;
@@ -15,6 +15,7 @@ use protocol::model::{Offset, Timestamp};
 use super::{Log, LogState};
 use crate::chunk::Chunk;
 use crate::disk::Buf;
+use crate::segment::Segment;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ReadError {
@@ -41,8 +42,12 @@ pub struct ColdRead {
     pub segment: Offset,
     /// Where a batch begins at or before the offset wanted.
     pub at: u64,
-    /// Position behind the last durable batch of the segment.
+    /// Position behind the last committed batch of the segment.
     pub end: u64,
+    /// Which of the segment's files the positions are of.
+    pub generation: u32,
+    /// Whether each batch begins where the one before it ends.
+    pub dense: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -134,20 +139,36 @@ impl<B: Buf> Log<B> {
         let segment = after.checked_sub(1).and_then(|index| self.segments.get(index));
         let segment = segment.expect("BUG: start <= offset, so a segment begins at or before it");
         let at = segment.index().floor(offset).map_or(0, |entry| entry.position);
-        ColdRead { segment: segment.base(), at, end: segment.durable_len() }
+        self.read_of(segment, at)
     }
 
-    /// Where to look for the first record at or after `time`, oldest first; `None` if every record is
-    /// older. A record of a batch counts as old as the newest of its batch until it is looked at.
-    pub fn plan_time_search(&self, time: Timestamp) -> Option<ColdRead> {
-        let segment =
-            self.segments.iter().find(|segment| time <= segment.max_timestamp() && !segment.is_empty())?;
+    fn read_of(&self, segment: &Segment, at: u64) -> ColdRead {
+        let (end, generation) = (self.committed_len(segment), segment.generation());
+        ColdRead { segment: segment.base(), at, end, generation, dense: !self.compacted }
+    }
+
+    /// Whether the file that a read was planned for still is the segment's.
+    pub fn is_current(&self, read: &ColdRead) -> bool {
+        let segment = self.segments.iter().find(|segment| segment.base() == read.segment);
+        segment.is_some_and(|segment| segment.generation() == read.generation)
+    }
+
+    /// A read of a whole finished segment.
+    pub fn plan_whole(&self, base: Offset) -> Option<ColdRead> {
+        let segment = self.segments.iter().find(|segment| segment.base() == base)?;
+        Some(self.read_of(segment, 0))
+    }
+
+    /// Where to look for the first record at or after `time` in the segments that end behind `from`,
+    /// oldest first; `None` if every record is older. A record of a batch counts as old as the newest of its batch until it is looked at.
+    pub fn plan_time_search(&self, time: Timestamp, from: Offset) -> Option<ColdRead> {
+        let late = |segment: &&Segment| {
+            from < segment.next() && !segment.is_empty() && time <= segment.extent().max_timestamp
+        };
+        let segment = self.segments.iter().find(late)?;
         let at = segment.index().floor_time(time).map_or(0, |entry| entry.position);
-        (at < segment.durable_len()).then_some(ColdRead {
-            segment: segment.base(),
-            at,
-            end: segment.durable_len(),
-        })
+        let read = self.read_of(segment, at);
+        (read.at < read.end).then_some(read)
     }
 
     /// The chunk at the head of the cache, for the shard's eviction order.

@@ -47,8 +47,13 @@ fn append(log: &mut Log<HeapBuf>, records: usize, bytes: usize) -> Offset {
     }
     let bytes = builder.finish();
     let (batch, _) = Batch::split_first(&bytes).unwrap();
-    log.accept(&batch, &Heap).unwrap()
+    match log.accept(&batch, NOW, &Heap).unwrap() {
+        Accepted::New { base, .. } => base,
+        Accepted::Duplicate { .. } => panic!("the batch has no producer"),
+    }
 }
+
+const NOW: Timestamp = Timestamp::from_millis(1000);
 
 /// Has a plan performed; everything in it is durable afterwards.
 fn perform(log: &mut Log<HeapBuf>, plan: &WritePlan<HeapBuf>) {
@@ -58,7 +63,7 @@ fn perform(log: &mut Log<HeapBuf>, plan: &WritePlan<HeapBuf>) {
         write_end: write.write_end(),
     };
     let reached: Vec<Reached> = plan.writes.iter().map(reach).collect();
-    log.handle_written(plan.upto);
+    log.handle_written(plan.upto, &reached, plan.bytes, Instant::now());
     log.handle_durable(plan.upto, &reached, plan.bytes);
 }
 
@@ -73,7 +78,10 @@ fn offsets_are_dense_and_nothing_is_readable_before_it_is_durable() {
     let mut slices = Vec::new();
     assert_eq!(log.plan_read(Offset::ZERO, 100, &mut slices), Ok(ReadPlan::AtEnd));
     let plan = log.plan_write(&Heap).unwrap();
-    assert_eq!((plan.upto, plan.create.as_slice()), (Offset::new(5), &[Offset::ZERO][..]));
+    assert_eq!(
+        (plan.upto, plan.create.as_slice()),
+        (Offset::new(5), &[NewFile { segment: Offset::ZERO, from_spare: false }][..])
+    );
     perform(&mut log, &plan);
     assert!(matches!(log.plan_read(Offset::ZERO, 1000, &mut slices), Ok(ReadPlan::Hot { .. })));
     assert_eq!(log.plan_read(Offset::new(5), 100, &mut slices), Ok(ReadPlan::AtEnd));
@@ -118,8 +126,12 @@ fn zeroes_on_their_way_hold_back_the_write_they_could_wipe_out() {
     append(&mut log, 1, 100);
     let plan = log.plan_write(&Heap).unwrap();
     perform(&mut log, &plan);
+    assert_eq!(log.plan_prepare(Instant::now()), None, "one small record is not worth zeroes");
+    append(&mut log, 1, 8200);
+    let plan = log.plan_write(&Heap).unwrap();
+    perform(&mut log, &plan);
     let zeroes = log.plan_prepare(Instant::now()).unwrap();
-    assert_eq!((zeroes.from, zeroes.to), (BLOCK as u64, 4 * BLOCK as u64));
+    assert_eq!((zeroes.from, zeroes.to), (3 * BLOCK as u64, 4 * BLOCK as u64));
     append(&mut log, 1, 5000);
     assert!(log.plan_write(&Heap).is_none() && log.has_work());
     log.handle_prepared(zeroes, true);

@@ -1,4 +1,5 @@
-//! Reading a segment's file from its start, batch by batch, in windows of 1 MiB.
+//! Reading a segment's file batch by batch, in windows of 1 MiB, from its start or from where a durable
+//! index ends.
 //!
 //!     ├── batch ──┼── batch ──┼── batch ──┤ end      then garbage, or zeroes, or the end of the file
 //!
@@ -12,6 +13,7 @@ use protocol::model::{Offset, Timestamp};
 
 use super::valid_batch;
 use crate::disk::{DiskFile, align_down};
+use crate::log::ProducerStates;
 use crate::segment::{Extent, SparseIndex};
 
 const WINDOW: usize = 1 << 20;
@@ -22,6 +24,8 @@ pub struct Scan {
     pub index: SparseIndex,
     /// Bytes behind the extent up to the last one that is not zero.
     pub garbage: u64,
+    /// The log's producers at the end of the extent.
+    pub producers: ProducerStates,
 }
 
 /// Bytes of a file from `at` on, as far as they have been read.
@@ -58,18 +62,32 @@ impl<'a, F: DiskFile> Window<'a, F> {
     }
 }
 
-pub async fn scan<F: DiskFile>(file: &F, base: Offset, file_len: u64) -> io::Result<Scan> {
-    let mut window = Window::new(file, 0, file_len);
-    let mut index = SparseIndex::default();
-    let mut extent = Extent { len: 0, next: base, max_timestamp: Timestamp::MIN };
+/// Where a scan begins and what it takes for a batch.
+pub struct ScanFrom {
+    pub index: SparseIndex,
+    pub extent: Extent,
+    pub producers: ProducerStates,
+    /// Whether each batch has to begin where the one before it ends.
+    pub dense: bool,
+    /// The broker's clock: when the batches that are found count as appended.
+    pub now: Timestamp,
+}
+
+pub async fn scan<F: DiskFile>(file: &F, base: Offset, file_len: u64, from: ScanFrom) -> io::Result<Scan> {
+    let ScanFrom { mut index, mut extent, mut producers, dense, now } = from;
+    let mut window = Window::new(file, extent.len, file_len);
     loop {
         let mut used = 0;
-        while let Some(batch) = window.bytes.get(used..).and_then(|rest| valid_batch(rest, Some(extent.next)))
+        let placed = |batch: &Batch<'_>, next: Offset| match dense {
+            true => batch.base_offset() == next,
+            false => next <= batch.base_offset(),
+        };
+        while let Some(batch) = window.bytes.get(used..).and_then(valid_batch)
+            && placed(&batch, extent.next)
         {
             index.note(base, batch.base_offset(), extent.len, extent.max_timestamp);
-            extent.max_timestamp = extent.max_timestamp.max(batch.max_timestamp());
-            extent.next = batch.next_offset();
-            extent.len += batch.len() as u64;
+            producers.apply(&batch, batch.base_offset(), batch.next_offset(), now);
+            extent.push(batch.next_offset(), batch.len() as u64, batch.max_timestamp(), now);
             used += batch.len();
         }
         window.skip(used);
@@ -83,7 +101,7 @@ pub async fn scan<F: DiskFile>(file: &F, base: Offset, file_len: u64) -> io::Res
         }
     }
     let garbage = garbage_behind(file, extent.len, file_len).await?;
-    Ok(Scan { extent, index, garbage })
+    Ok(Scan { extent, index, garbage, producers })
 }
 
 /// Distance from `end` to behind the last byte of the file that is not zero.
@@ -125,7 +143,7 @@ pub async fn valid_batch_beyond<F: DiskFile>(
             if rest.len() < len && window.grow().await? {
                 continue;
             }
-            if window.bytes.get(at..).is_some_and(|rest| valid_batch(rest, None).is_some()) {
+            if window.bytes.get(at..).is_some_and(|rest| valid_batch(rest).is_some()) {
                 return Ok(true);
             }
         }

@@ -7,6 +7,7 @@
 
 use std::io;
 use std::ops::Range;
+use std::rc::Rc;
 
 use protocol::batch::{Batch, batches};
 use protocol::model::limits::BATCH_BYTES_MAX;
@@ -17,6 +18,9 @@ use crate::disk::{BLOCK, Disk, DiskFile, align_down};
 use crate::log::ColdRead;
 use crate::log::read::{position_in, whole_batches};
 use crate::segment::index::INDEX_INTERVAL;
+
+/// Bytes of one read by scrub and compaction.
+const WINDOW: usize = 1 << 20;
 
 type ReadBuf<D> = <<D as Disk>::File as DiskFile>::ReadBuf;
 
@@ -38,6 +42,9 @@ pub enum ColdError {
     Io { segment: Offset, at: u64, error: io::Error },
     #[error("segment {segment} is corrupt at {at}")]
     Corrupt { segment: Offset, at: u64 },
+    /// Retention or compaction has put the file away since the read was planned: plan again.
+    #[error("segment {segment} has been replaced")]
+    Replaced { segment: Offset },
 }
 
 /// Where a search for a time ends.
@@ -51,7 +58,7 @@ impl<D: Disk> Store<D> {
     /// Reads whole batches from the one that contains `offset`, at most `max_bytes` but at least one.
     pub async fn read_cold(
         &self,
-        log: &OpenLog<D>,
+        log: &Rc<OpenLog<D>>,
         read: ColdRead,
         offset: Offset,
         max_bytes: usize,
@@ -62,15 +69,16 @@ impl<D: Disk> Store<D> {
     /// As [`Store::read_cold`]; without an offset, from the batch at `read.at` on.
     async fn read_from(
         &self,
-        log: &OpenLog<D>,
+        log: &Rc<OpenLog<D>>,
         read: ColdRead,
         offset: Option<Offset>,
         max_bytes: usize,
     ) -> Result<ColdBatches<D>, ColdError> {
+        let file = self.file_of(log, read).await?;
         let mut at = read.at;
         let mut want = max_bytes.min(BATCH_BYTES_MAX) + INDEX_INTERVAL as usize;
         loop {
-            let found = self.read_window(log, read, at, want).await?;
+            let found = self.read_window(&file, read, at, want).await?;
             let (window, data) = (&found.buf, found.range.clone());
             let bytes = window.as_ref().get(data.clone()).unwrap_or(&[]);
             let skipped = offset.map_or(0, |offset| position_in(bytes, offset));
@@ -78,7 +86,7 @@ impl<D: Disk> Store<D> {
             let len = whole_batches(rest, max_bytes, true);
             if len > 0 {
                 let start = data.start + skipped;
-                check(rest.get(..len).unwrap_or(&[]), offset)
+                check(rest.get(..len).unwrap_or(&[]), offset, read.dense)
                     .map_err(|position| corrupt(read, at + (skipped + position) as u64))?;
                 return Ok(ColdBatches { buf: found.buf, range: start..start + len });
             }
@@ -93,15 +101,28 @@ impl<D: Disk> Store<D> {
         }
     }
 
-    async fn read_window(
+    /// The file that a read was planned for.
+    pub(super) async fn file_of(
         &self,
-        log: &OpenLog<D>,
+        log: &Rc<OpenLog<D>>,
+        read: ColdRead,
+    ) -> Result<Rc<D::File>, ColdError> {
+        let segment = read.segment;
+        let file = self.file(log, segment).await;
+        if !log.read(|log| log.is_current(&read)) {
+            return Err(ColdError::Replaced { segment });
+        }
+        file.map_err(|error| ColdError::Io { segment, at: read.at, error })
+    }
+
+    pub(super) async fn read_window(
+        &self,
+        file: &D::File,
         read: ColdRead,
         at: u64,
         want: usize,
     ) -> Result<ColdBatches<D>, ColdError> {
         let io = |error| ColdError::Io { segment: read.segment, at, error };
-        let file = log.file(&self.disk, read.segment).await.map_err(io)?;
         let from = align_down(at);
         let lead = (at - from) as usize;
         let len = (lead + want).min((read.end - from) as usize);
@@ -114,42 +135,89 @@ impl<D: Disk> Store<D> {
         Ok(ColdBatches { buf, range: lead..len })
     }
 
+    /// Reads about 1 MiB of whole batches, one at least, from `at` on, where one begins; all of them
+    /// are as they should be.
+    pub(super) async fn read_checked(
+        &self,
+        file: &D::File,
+        read: ColdRead,
+        at: u64,
+    ) -> Result<ColdBatches<D>, ColdError> {
+        let mut want = WINDOW;
+        loop {
+            let found = self.read_window(file, read, at, want).await?;
+            let len = whole_batches(found.bytes(), want, true);
+            if 0 < len {
+                let range = found.range.start..found.range.start + len;
+                let found = ColdBatches { range, ..found };
+                check(found.bytes(), None, read.dense)
+                    .map_err(|position| corrupt(read, at + position as u64))?;
+                return Ok(found);
+            }
+            // One batch that is longer than the window, or not a batch.
+            let needed = Batch::peek_len(found.bytes()).filter(|needed| want < *needed);
+            match needed {
+                Some(needed) if needed <= BATCH_BYTES_MAX && at + needed as u64 <= read.end => want = needed,
+                _ => return Err(corrupt(read, at)),
+            }
+        }
+    }
+
     /// Finds the first batch whose newest record is as late as `time`.
-    pub async fn find_time(&self, log: &OpenLog<D>, time: Timestamp) -> Result<TimeSearch<D>, ColdError> {
-        let Some(mut read) = log.read(|log| log.plan_time_search(time)) else {
-            return Ok(TimeSearch::NotFound);
-        };
+    pub async fn find_time(&self, log: &Rc<OpenLog<D>>, time: Timestamp) -> Result<TimeSearch<D>, ColdError> {
+        let mut from = Offset::ZERO;
+        while let Some(read) = log.read(|log| log.plan_time_search(time, from)) {
+            if let Some(found) = self.find_time_in(log, read, time).await? {
+                return Ok(TimeSearch::Batch(found));
+            }
+            // The newest record of that segment is gone: compaction took it after the plan was made.
+            let next = log.read(|log| log.segments().map(|it| it.base()).find(|base| read.segment < *base));
+            let Some(next) = next else { break };
+            from = next;
+        }
+        Ok(TimeSearch::NotFound)
+    }
+
+    async fn find_time_in(
+        &self,
+        log: &Rc<OpenLog<D>>,
+        mut read: ColdRead,
+        time: Timestamp,
+    ) -> Result<Option<ColdBatches<D>>, ColdError> {
         while read.at < read.end {
             let found = self.read_from(log, read, None, INDEX_INTERVAL as usize).await?;
             let mut position = 0;
             for batch in batches(found.bytes()) {
                 let batch = batch.map_err(|_| corrupt(read, read.at + position as u64))?;
-                if time <= batch.max_timestamp() {
+                if time <= batch.max_timestamp() && batch.record_count().get() > 0 {
                     let start = found.range.start + position;
-                    return Ok(TimeSearch::Batch(ColdBatches { range: start..start + batch.len(), ..found }));
+                    return Ok(Some(ColdBatches { range: start..start + batch.len(), ..found }));
                 }
                 position += batch.len();
             }
             read.at += position as u64;
         }
-        Ok(TimeSearch::NotFound)
+        Ok(None)
     }
 }
 
-fn corrupt(read: ColdRead, at: u64) -> ColdError {
+pub(super) fn corrupt(read: ColdRead, at: u64) -> ColdError {
     ColdError::Corrupt { segment: read.segment, at }
 }
 
 /// Checks each batch's form and CRC, that the first one holds `offset`, and that each begins where the
-/// one before it ends: the offset stands outside of the CRC. Gives the position of the first bad one.
-fn check(bytes: &[u8], offset: Option<Offset>) -> Result<(), usize> {
+/// one before it ends, or behind that if the log has gaps: the offset stands outside of the CRC. Gives
+/// the position of the first bad one.
+pub(super) fn check(bytes: &[u8], offset: Option<Offset>, dense: bool) -> Result<(), usize> {
     let mut position = 0;
     let mut expected = None;
     for batch in batches(bytes) {
         let batch = batch.map_err(|_| position)?;
+        let begins_low = |offset: Offset| !dense || batch.base_offset() <= offset;
         let placed = match expected {
-            Some(expected) => batch.base_offset() == expected,
-            None => offset.is_none_or(|offset| batch.base_offset() <= offset && offset < batch.next_offset()),
+            Some(expected) if dense => batch.base_offset() == expected,
+            Some(expected) => expected <= batch.base_offset(),
+            None => offset.is_none_or(|offset| begins_low(offset) && offset < batch.next_offset()),
         };
         if !placed || batch.check_crc().is_err() {
             return Err(position);

@@ -12,6 +12,11 @@
 //! Which flush: a log whose writes changed extents or size needs the fdatasync of its own file. The
 //! others were pure overwrites of durable blocks, and on a filesystem known to behave so one flush of
 //! the device, by way of any file, covers them all (x8 to x9 at 256 partitions, datapath.md section 5).
+//! Where a round creates or extends very many files, one sync of the whole filesystem stands for all
+//! of their syncs and those of their directories.
+//!
+//! Logs with a flush policy of their own are not flushed here: their records are committed once they
+//! are written, and made durable by [`Store::flush_due`].
 
 use std::io;
 use std::rc::Rc;
@@ -20,8 +25,13 @@ use futures::future::join_all;
 
 use super::{Events, OpenLog, Store, count};
 use crate::disk::{Buffers, Disk, DiskFile, FlushScope, is_disk_full};
-use crate::log::{Fence, PlannedWrite, Reached, WritePlan};
+use crate::log::{Fence, NewFile, PlannedWrite, Reached, WritePlan};
+use crate::mutants::Mutant;
 use crate::segment::name;
+
+/// From this many files with new names or extents on, a round is made durable by one sync of the
+/// filesystem: 32 single syncs take some 6 ms here, as long as that takes on a busy disk.
+const WHOLE_SYNC_FROM: usize = 32;
 
 /// A log and its share of a round to be written.
 type Planned<D> = (Rc<OpenLog<D>>, WritePlan<<D as Buffers>::Buf>);
@@ -35,6 +45,8 @@ struct Part<D: Disk> {
     /// Files that were written, and whether each needs its own fdatasync.
     files: Vec<(Rc<D::File>, bool)>,
     result: io::Result<()>,
+    /// Whether the log waits for a flush before its records count.
+    flushes: bool,
 }
 
 impl<D: Disk> Store<D> {
@@ -43,10 +55,11 @@ impl<D: Disk> Store<D> {
         while let Some(plans) = self.begin_round().await {
             let round = self.rounds_begun.get();
             self.rounds_begun.set(round + 1);
-            let mut parts = self.write(plans).await;
+            let whole = self.is_worth_whole_sync(&plans);
+            let mut parts = self.write(plans, whole).await;
             self.writing.set(false);
             self.work.notify();
-            self.flush(&mut parts).await;
+            self.flush(&mut parts, whole).await;
             self.work.until(|| (self.rounds_released.get() == round).then_some(())).await;
             self.release(parts, events);
             self.rounds_released.set(round + 1);
@@ -94,18 +107,29 @@ impl<D: Disk> Store<D> {
         plans
     }
 
-    async fn write(&self, plans: Vec<Planned<D>>) -> Vec<Part<D>> {
+    fn is_worth_whole_sync(&self, plans: &[Planned<D>]) -> bool {
+        let own = |(log, plan): &&Planned<D>| {
+            let waits = log.read(|log| !log.commits_on_write());
+            waits && (!plan.create.is_empty() || plan.writes.iter().any(|write| write.needs_own_flush))
+        };
+        WHOLE_SYNC_FROM <= plans.len() && WHOLE_SYNC_FROM <= plans.iter().filter(own).count()
+    }
+
+    async fn write(&self, plans: Vec<Planned<D>>, whole: bool) -> Vec<Part<D>> {
         let single = plans.len() == 1;
         let parts = if single {
             let mut plans = plans;
             let (log, plan) = plans.pop().expect("BUG: one plan");
-            vec![self.write_one(log, plan).await]
+            vec![self.write_one(log, plan, whole).await]
         } else {
-            join_all(plans.into_iter().map(|(log, plan)| self.write_one(log, plan))).await
+            join_all(plans.into_iter().map(|(log, plan)| self.write_one(log, plan, whole))).await
         };
         for part in &parts {
             match &part.result {
-                Ok(()) => part.log.log.borrow_mut().handle_written(part.upto),
+                Ok(()) => {
+                    let now = (self.options.clock)();
+                    part.log.log.borrow_mut().handle_written(part.upto, &part.reached, part.bytes, now);
+                }
                 // At once, so that the next round does not write behind the hole.
                 Err(error) => part.log.log.borrow_mut().fence(fence_of(error)),
             }
@@ -113,7 +137,7 @@ impl<D: Disk> Store<D> {
         parts
     }
 
-    async fn write_one(&self, log: Rc<OpenLog<D>>, plan: WritePlan<D::Buf>) -> Part<D> {
+    async fn write_one(&self, log: Rc<OpenLog<D>>, plan: WritePlan<D::Buf>, whole: bool) -> Part<D> {
         let reached = plan
             .writes
             .iter()
@@ -125,36 +149,38 @@ impl<D: Disk> Store<D> {
             .collect();
         let mut files = Vec::new();
         let (upto, bytes) = (plan.upto, plan.bytes);
-        let result = self.try_write(&log, plan, &mut files).await;
-        Part { log, upto, bytes, reached, files, result }
+        let flushes = log.read(|log| !log.commits_on_write());
+        let sync_names = !(whole && flushes);
+        let result = self.try_write(&log, plan, sync_names, &mut files).await;
+        Part { log, upto, bytes, reached, files, result, flushes }
     }
 
     async fn try_write(
         &self,
-        log: &OpenLog<D>,
+        log: &Rc<OpenLog<D>>,
         plan: WritePlan<D::Buf>,
+        sync_names: bool,
         files: &mut Vec<(Rc<D::File>, bool)>,
     ) -> io::Result<()> {
-        for &segment in &plan.create {
-            let file = self.disk.create(&log.path(&name::log_file(segment))).await?;
-            log.files.borrow_mut().insert(segment, Rc::new(file));
-            #[cfg(feature = "mutants")]
-            if self.options.mutant == Some(super::Mutant::NoDirectorySync) {
-                continue;
+        // Each name is durable before the next one, or a power cut could leave a hole in the log.
+        let sync_names = sync_names || 1 < plan.create.len() || log.name_pending.get();
+        for new in &plan.create {
+            self.create(log, *new).await?;
+            if sync_names && !self.options.mutation.is(Mutant::NoDirectorySync) {
+                self.disk.sync_dir(&log.dir).await?;
             }
-            self.disk.sync_dir(&log.dir).await?;
         }
+        log.name_pending.set(!plan.create.is_empty() && !sync_names);
         let mut last_segment = None;
         for write in &plan.writes {
-            let file = log.file(&self.disk, write.segment).await?;
+            let file = self.file(log, write.segment).await?;
             match files.last_mut().filter(|_| last_segment == Some(write.segment)) {
                 Some((_, own)) => *own |= write.needs_own_flush,
                 None => files.push((file, write.needs_own_flush)),
             }
             last_segment = Some(write.segment);
         }
-        #[cfg(feature = "mutants")]
-        if self.options.mutant == Some(super::Mutant::SyncBeforeWritesComplete) {
+        if self.options.mutation.is(Mutant::SyncBeforeWritesComplete) {
             let early = files.iter().map(|(file, _)| file.clone());
             let syncs = join_all(early.map(|file| async move { file.fdatasync().await }));
             return futures::join!(syncs, self.write_in_order(log, plan.writes)).1;
@@ -162,46 +188,85 @@ impl<D: Disk> Store<D> {
         self.write_in_order(log, plan.writes).await
     }
 
+    /// Gives a segment its file.
+    async fn create(&self, log: &Rc<OpenLog<D>>, new: NewFile) -> io::Result<()> {
+        let path = log.path(&name::log_file(new.segment));
+        let spare = if new.from_spare { log.spare.borrow_mut().take() } else { None };
+        let file = match spare {
+            Some(spare) => {
+                self.disk.rename(&log.path(name::SPARE_FILE), &path).await?;
+                spare
+            }
+            None => Rc::new(self.disk.create(&path).await?),
+        };
+        self.keep_open(log, new.segment, file);
+        Ok(())
+    }
+
     /// A chunk begins with the last block of the one before it, so two writes of a log never overlap
     /// in time. One after another 1 MiB writes reach 4.6 GB/s (datapath.md section 1); logs run
     /// side by side.
-    async fn write_in_order(&self, log: &OpenLog<D>, writes: Vec<PlannedWrite<D::Buf>>) -> io::Result<()> {
+    async fn write_in_order(
+        &self,
+        log: &Rc<OpenLog<D>>,
+        writes: Vec<PlannedWrite<D::Buf>>,
+    ) -> io::Result<()> {
         for write in writes {
-            log.file(&self.disk, write.segment).await?.write_at(write.buf, write.at).await?;
+            let file = self.file(log, write.segment).await?;
+            if self.options.mutation.is(Mutant::RewriteTailDifferently) {
+                let mut zeroes = self.disk.alloc((*write.buf).as_ref().len());
+                zeroes.as_mut().fill(0);
+                file.write_at(Rc::new(zeroes), write.at).await?;
+            }
+            file.write_at(write.buf, write.at).await?;
         }
         Ok(())
     }
 
     /// Makes the round's completed writes durable, or fails every part of it: after a failed
     /// fdatasync nothing is known of what it should have covered.
-    async fn flush(&self, parts: &mut [Part<D>]) {
-        let files = self.files_to_flush(parts);
-        count(&self.counters.fsyncs, files.len() as u64);
-        let results: Vec<io::Result<()>> = match files.as_slice() {
-            [] => Vec::new(),
-            [file] => vec![file.fdatasync().await],
-            several => join_all(several.iter().map(|file| file.fdatasync())).await,
-        };
-        let Some(error) = results.into_iter().find_map(Result::err) else { return };
-        for part in parts.iter_mut().filter(|part| part.result.is_ok()) {
+    async fn flush(&self, parts: &mut [Part<D>], whole: bool) {
+        let written = |part: &&mut Part<D>| part.flushes && part.result.is_ok();
+        let Err(error) = self.try_flush(parts, whole).await else { return };
+        for part in parts.iter_mut().filter(written) {
             part.result = Err(io::Error::new(error.kind(), format!("fdatasync: {error}")));
         }
     }
 
+    async fn try_flush(&self, parts: &[Part<D>], whole: bool) -> io::Result<()> {
+        if whole {
+            count(&self.counters.fsyncs, 1);
+            count(&self.counters.whole_syncs, 1);
+            return self.disk.sync_all().await;
+        }
+        let files = self.files_to_flush(parts);
+        count(&self.counters.fsyncs, files.len() as u64);
+        match files.as_slice() {
+            [] => Ok(()),
+            [file] => self.sync(file).await,
+            several => join_all(several.iter().map(|file| self.sync(file))).await.into_iter().collect(),
+        }
+    }
+
+    async fn sync(&self, file: &D::File) -> io::Result<()> {
+        let synced = file.fdatasync().await;
+        match self.options.mutation.is(Mutant::RetrySync) && synced.is_err() {
+            true => file.fdatasync().await,
+            false => synced,
+        }
+    }
+
     fn files_to_flush(&self, parts: &[Part<D>]) -> Vec<Rc<D::File>> {
-        #[cfg(feature = "mutants")]
-        if matches!(
-            self.options.mutant,
-            Some(super::Mutant::AckBeforeSync | super::Mutant::SyncBeforeWritesComplete)
-        ) {
+        let mutation = self.options.mutation;
+        if mutation.is(Mutant::AckBeforeSync) || mutation.is(Mutant::SyncBeforeWritesComplete) {
             return Vec::new();
         }
-        let written = || parts.iter().filter(|part| part.result.is_ok()).flat_map(|part| &part.files);
+        let wait = |part: &&Part<D>| part.flushes && part.result.is_ok();
+        let written = || parts.iter().filter(wait).flat_map(|part| &part.files);
         let each = self.disk.flush_scope() == FlushScope::File;
         let mut files: Vec<Rc<D::File>> =
             written().filter(|(_, own)| each || *own).map(|(file, _)| file.clone()).collect();
-        #[cfg(feature = "mutants")]
-        if self.options.mutant == Some(super::Mutant::OneFlushForAll) {
+        if mutation.is(Mutant::OneFlushForAll) {
             files.truncate(1);
         }
         if files.is_empty() {
@@ -215,12 +280,15 @@ impl<D: Disk> Store<D> {
         for part in parts {
             match part.result {
                 Ok(()) => {
+                    part.log.name_pending.set(false);
                     let open = log_is_open(&part.log);
-                    part.log.log.borrow_mut().handle_durable(part.upto, &part.reached, part.bytes);
+                    if part.flushes {
+                        part.log.log.borrow_mut().handle_durable(part.upto, &part.reached, part.bytes);
+                    }
                     if open {
                         count(&self.counters.committed_bytes, part.bytes);
                         count(&self.counters.committed_logs, 1);
-                        events.durable(&part.log, part.upto);
+                        events.committed(&part.log, part.upto);
                     }
                     self.mark_for_maintenance_if_due(&part.log);
                 }
@@ -235,13 +303,13 @@ impl<D: Disk> Store<D> {
     }
 }
 
-fn fence_of(error: &io::Error) -> Fence {
+pub(super) fn fence_of(error: &io::Error) -> Fence {
     match is_disk_full(error) {
         true => Fence::DiskFull(error.to_string()),
         false => Fence::DiskFailed(error.to_string()),
     }
 }
 
-fn log_is_open<D: Disk>(log: &OpenLog<D>) -> bool {
+pub(super) fn log_is_open<D: Disk>(log: &OpenLog<D>) -> bool {
     log.read(|log| log.check_open().is_ok())
 }

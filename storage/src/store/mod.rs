@@ -4,9 +4,10 @@
 //!                              lane 2 ┘       └ write ┘ flush ┐ …    two in flight, released in order
 //!     Log ─ wants space ─▶ maintenance: zeroes ahead, finished segments, checkpoints (maintain.rs)
 //!     Log ─ cold read ─▶ O_DIRECT read, checked                                    (cold.rs)
+//!     old segments ─▶ expire (retain.rs) │ compact (compact.rs) │ are read again (scrub.rs)
 //!
-//! A `Store` belongs to one thread. Its owner runs two lanes and one maintenance task, whatever its
-//! executor; they end after [`Store::stop`]. What a lane makes durable it tells to [`Events`].
+//! A `Store` belongs to one thread. Its owner runs two lanes and some maintenance tasks, whatever its
+//! executor; they end after [`Store::stop`]. What a lane commits it tells to [`Events`].
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -14,30 +15,48 @@ use std::io;
 use std::rc::{Rc, Weak};
 use std::time::Instant;
 
+use futures::future::join_all;
 use protocol::batch::Batch;
-use protocol::model::Offset;
+use protocol::model::{Offset, Timestamp};
 
 use crate::checkpoint::Checkpoint;
 use crate::disk::Disk;
 use crate::id::LogId;
-use crate::log::{AppendError, DurablePoint, Fence, Log, LogState, ReadError, ReadPlan, Slice};
+use crate::log::{Accepted, AppendError, DurablePoint, Fence, Log, LogState, ReadError, ReadPlan, Slice};
+use crate::mutants::Mutation;
 use crate::notify::Notify;
-use crate::segment::name;
 
 mod commit;
 
+mod files;
+use files::{LogFiles, OpenFiles};
+
 mod maintain;
+pub use maintain::MAINTENANCE_TASKS;
 
 mod cold;
 pub use cold::{ColdBatches, ColdError, TimeSearch};
+
+mod retain;
+pub use retain::DeleteError;
+
+mod compact;
+pub use compact::CompactError;
+
+mod scrub;
+pub use scrub::Scrubber;
+
+/// Index files that an orderly stop writes side by side.
+const INDEXES_AT_ONCE: usize = 32;
 
 /// Commit rounds between their first write and their release.
 pub const ROUNDS_IN_FLIGHT: usize = 2;
 
 /// What happens to logs, told on the store's thread, in order per log.
 pub trait Events<D: Disk> {
-    /// Everything below `upto` is durable: it may be acknowledged and read.
-    fn durable(&self, log: &Rc<OpenLog<D>>, upto: Offset);
+    /// Everything below `upto` is committed: durable, or written where the topic's flush policy is
+    /// content with that. It may be acknowledged and read.
+    fn committed(&self, log: &Rc<OpenLog<D>>, upto: Offset);
 
     /// The log takes no more records; whoever waits for it gets the reason.
     fn fenced(&self, log: &Rc<OpenLog<D>>, fence: &Fence);
@@ -50,37 +69,16 @@ pub trait Events<D: Disk> {
 pub struct StoreOptions {
     /// Bytes of chunks kept for readers after they are durable.
     pub cache_bytes: usize,
+    /// Files kept open; more only while they are in use.
+    pub files_max: usize,
+    /// Bytes of memory that compaction takes for the keys of a pass.
+    pub compaction_bytes: usize,
     /// The shard's number, for the name of its checkpoint.
     pub shard: u16,
     pub clock: fn() -> Instant,
-    #[cfg(feature = "mutants")]
-    pub mutant: Option<Mutant>,
-}
-
-impl StoreOptions {
-    pub fn new(cache_bytes: usize, shard: u16, clock: fn() -> Instant) -> StoreOptions {
-        StoreOptions {
-            cache_bytes,
-            shard,
-            clock,
-            #[cfg(feature = "mutants")]
-            mutant: None,
-        }
-    }
-}
-
-/// Faults that a test switches on to prove that it would notice them.
-#[cfg(feature = "mutants")]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Mutant {
-    /// Acknowledge when the writes completed, without waiting for an fdatasync.
-    AckBeforeSync,
-    /// Issue the fdatasync together with the writes instead of after them.
-    SyncBeforeWritesComplete,
-    /// Let one file's fdatasync stand for files with new extents too.
-    OneFlushForAll,
-    /// Do not make the names of new segments durable.
-    NoDirectorySync,
+    /// The broker's clock as records have it.
+    pub wall_clock: fn() -> Timestamp,
+    pub mutation: Mutation,
 }
 
 /// Counters since the store was opened.
@@ -94,6 +92,22 @@ pub struct StoreCounters {
     pub cold_reads: Cell<u64>,
     pub cold_read_bytes: Cell<u64>,
     pub fenced_logs: Cell<u64>,
+    /// Batches of idempotent producers that had been stored before.
+    pub duplicate_batches: Cell<u64>,
+    /// Rounds that were made durable by syncing the whole filesystem.
+    pub whole_syncs: Cell<u64>,
+    pub deleted_segments: Cell<u64>,
+    pub deleted_bytes: Cell<u64>,
+    pub closed_files: Cell<u64>,
+    /// Compactions finished; bytes they read and wrote; records they took away.
+    pub compactions: Cell<u64>,
+    pub compaction_read_bytes: Cell<u64>,
+    pub compaction_written_bytes: Cell<u64>,
+    pub compacted_records: Cell<u64>,
+    pub scrubbed_bytes: Cell<u64>,
+    pub scrub_passes: Cell<u64>,
+    /// Segments in which the scrub found damage.
+    pub scrub_damage: Cell<u64>,
 }
 
 pub(crate) fn count(counter: &Cell<u64>, by: u64) {
@@ -105,10 +119,9 @@ pub struct OpenLog<D: Disk> {
     id: LogId,
     dir: String,
     log: RefCell<Log<D::Buf>>,
-    files: RefCell<HashMap<Offset, Rc<D::File>>>,
-    /// Whether a file of the log is being opened.
-    opening: Cell<bool>,
-    opened: Notify,
+    files: LogFiles<D>,
+    /// The file that the next segment takes over, while it is made and after.
+    spare: RefCell<Option<Rc<D::File>>>,
     /// Whether the log stands in the store's queue of dirty logs.
     queued: Cell<bool>,
     /// Whether it stands in the maintenance queue.
@@ -117,6 +130,16 @@ pub struct OpenLog<D: Disk> {
     fence_told: Cell<bool>,
     /// The oldest segment whose file may still have to be cut to length.
     unfinished: Cell<Offset>,
+    /// Whether a segment was created whose name only the end of its round makes durable.
+    name_pending: Cell<bool>,
+    /// Which segment's index was last written while it was active, and how far it reaches.
+    indexed: Cell<Option<(Offset, u64)>>,
+    /// Whether maintenance is to write that index again.
+    index_due: Cell<bool>,
+    /// Whether old segments are being deleted or compacted.
+    busy: Cell<bool>,
+    /// Where the last durable checkpoint says that the log begins.
+    durable_start: Cell<Offset>,
     /// The checkpoint the log was recovered with. A corrupt log keeps it in later checkpoints: with
     /// a lower one the next start could take the corruption for a torn tail and cut it off.
     recovered_from: Option<DurablePoint>,
@@ -135,25 +158,6 @@ impl<D: Disk> OpenLog<D> {
     fn path(&self, file: &str) -> String {
         format!("{}/{file}", self.dir)
     }
-
-    /// The segment's file, opened when it is first asked for. Whoever asks meanwhile waits: an open
-    /// file is locked, and a second handle would wait for the first one's lock.
-    async fn file(&self, disk: &D, segment: Offset) -> io::Result<Rc<D::File>> {
-        let opened_or_mine = || match self.files.borrow().get(&segment) {
-            Some(file) => Some(Some(file.clone())),
-            None => (!self.opening.replace(true)).then_some(None),
-        };
-        if let Some(file) = self.opened.until(opened_or_mine).await {
-            return Ok(file);
-        }
-        let opened = disk.open(&self.path(&name::log_file(segment))).await.map(Rc::new);
-        if let Ok(file) = &opened {
-            self.files.borrow_mut().insert(segment, file.clone());
-        }
-        self.opening.set(false);
-        self.opened.notify();
-        opened
-    }
 }
 
 pub struct Store<D: Disk> {
@@ -162,8 +166,9 @@ pub struct Store<D: Disk> {
     logs: RefCell<HashMap<LogId, Rc<OpenLog<D>>>>,
     dirty: RefCell<VecDeque<Rc<OpenLog<D>>>>,
     maintenance: RefCell<VecDeque<Rc<OpenLog<D>>>>,
-    /// Whether the maintenance task has a log in hand.
-    maintaining: Cell<bool>,
+    /// Maintenance tasks that have a log in hand.
+    maintaining: Cell<usize>,
+    files: OpenFiles<D>,
     checkpointing: Cell<bool>,
     work: Notify,
     stopping: Cell<bool>,
@@ -181,11 +186,11 @@ impl<D: Disk> Store<D> {
     pub fn new(disk: D, options: StoreOptions) -> Store<D> {
         Store {
             disk,
-            options,
             logs: RefCell::default(),
             dirty: RefCell::default(),
             maintenance: RefCell::default(),
-            maintaining: Cell::new(false),
+            maintaining: Cell::new(0),
+            files: OpenFiles::new(options.files_max),
             checkpointing: Cell::new(false),
             work: Notify::default(),
             stopping: Cell::new(false),
@@ -195,6 +200,7 @@ impl<D: Disk> Store<D> {
             cached: RefCell::default(),
             cached_bytes: Cell::new(0),
             counters: StoreCounters::default(),
+            options,
         }
     }
 
@@ -204,18 +210,22 @@ impl<D: Disk> Store<D> {
 
     /// Takes over a log that was recovered with this checkpoint.
     pub fn add(&self, id: LogId, log: Log<D::Buf>, recovered_from: Option<DurablePoint>) -> Rc<OpenLog<D>> {
-        let unfinished = Cell::new(log.segments().next_back().map_or(Offset::ZERO, |active| active.base()));
+        let active = log.segments().next_back().map_or(Offset::ZERO, |active| active.base());
         let open = Rc::new(OpenLog {
             id,
             dir: id.dir(),
             log: RefCell::new(log),
-            files: RefCell::default(),
-            opening: Cell::new(false),
-            opened: Notify::default(),
+            files: LogFiles::default(),
+            spare: RefCell::default(),
             queued: Cell::new(false),
             in_maintenance: Cell::new(false),
             fence_told: Cell::new(false),
-            unfinished,
+            unfinished: Cell::new(active),
+            name_pending: Cell::new(false),
+            indexed: Cell::new(None),
+            index_due: Cell::new(false),
+            busy: Cell::new(false),
+            durable_start: Cell::new(recovered_from.map_or(Offset::ZERO, |point| point.start)),
             recovered_from,
         });
         let before = self.logs.borrow_mut().insert(id, open.clone());
@@ -235,16 +245,20 @@ impl<D: Disk> Store<D> {
         self.cached_bytes.get()
     }
 
-    /// Takes a batch that the caller has checked. Nothing is durable yet; [`Events::durable`] tells.
-    /// Returns the offset of the batch's first record and the offset after its last.
-    pub fn append(&self, log: &Rc<OpenLog<D>>, batch: &Batch<'_>) -> Result<(Offset, Offset), AppendError> {
-        let (base, next) = {
-            let mut inner = log.log.borrow_mut();
-            let base = inner.accept(batch, &self.disk)?;
-            (base, inner.ladder().next())
-        };
-        self.mark_dirty(log);
-        Ok((base, next))
+    /// Files open at the moment.
+    pub fn open_files(&self) -> usize {
+        self.files.open()
+    }
+
+    /// Takes a batch that the caller has checked. Nothing is durable yet; [`Events::committed`] tells.
+    pub fn append(&self, log: &Rc<OpenLog<D>>, batch: &Batch<'_>) -> Result<Accepted, AppendError> {
+        let now = (self.options.wall_clock)();
+        let accepted = log.log.borrow_mut().accept(batch, now, &self.disk)?;
+        match accepted {
+            Accepted::New { .. } => self.mark_dirty(log),
+            Accepted::Duplicate { .. } => count(&self.counters.duplicate_batches, 1),
+        }
+        Ok(accepted)
     }
 
     /// Finds records in memory, or says where on disk they are ([`Store::read_cold`]).
@@ -277,6 +291,7 @@ impl<D: Disk> Store<D> {
         self.stopping.set(true);
         self.work.notify();
         self.work.until(|| self.is_idle().then_some(())).await;
+        self.flush_all().await;
     }
 
     fn is_idle(&self) -> bool {
@@ -285,7 +300,7 @@ impl<D: Disk> Store<D> {
 
     /// Whether no log is dirty or may become so: a log that waits for its preparation does.
     fn has_no_more_plans(&self) -> bool {
-        self.dirty.borrow().is_empty() && self.maintenance.borrow().is_empty() && !self.maintaining.get()
+        self.dirty.borrow().is_empty() && self.maintenance.borrow().is_empty() && self.maintaining.get() == 0
     }
 
     /// Whether every batch accepted so far is durable or refused.
@@ -301,7 +316,7 @@ impl<D: Disk> Store<D> {
         events.round_released();
         // A write in flight keeps its file alive; wait for it rather than have it hit a new file.
         self.quiesce(&log).await;
-        log.files.borrow_mut().clear();
+        self.close_all(&log);
         remove_log_files(&self.disk, id).await
     }
 
@@ -321,7 +336,7 @@ impl<D: Disk> Store<D> {
             return None;
         }
         self.quiesce(&log).await;
-        log.files.borrow_mut().clear();
+        self.close_all(&log);
         self.logs.borrow_mut().remove(&id);
         Some(log.read(|log| log.durable_point()))
     }
@@ -330,42 +345,55 @@ impl<D: Disk> Store<D> {
     async fn quiesce(&self, log: &OpenLog<D>) {
         let begun = self.rounds_begun.get();
         self.work
-            .until(|| (begun <= self.rounds_released.get() && !log.in_maintenance.get()).then_some(()))
+            .until(|| {
+                let idle = !log.in_maintenance.get() && !log.busy.get();
+                (begun <= self.rounds_released.get() && idle).then_some(())
+            })
             .await;
     }
 
-    /// Writes the shard's checkpoint: how far each log is durable.
-    pub async fn write_checkpoint(&self, clean: bool) -> io::Result<()> {
+    /// Writes the shard's checkpoint: how far each log is durable, and where it begins.
+    pub async fn write_checkpoint(&self) -> io::Result<()> {
+        self.write_checkpoint_as(false).await
+    }
+
+    async fn write_checkpoint_as(&self, clean: bool) -> io::Result<()> {
         // One at a time: two writers would share a temporary file.
         self.work.until(|| (!self.checkpointing.replace(true)).then_some(())).await;
-        let written = self.try_write_checkpoint(clean).await;
+        let checkpoint = self.checkpoint(clean);
+        let written = checkpoint.write(&self.disk, self.options.shard).await;
         self.checkpointing.set(false);
         self.work.notify();
-        written
-    }
-
-    async fn try_write_checkpoint(&self, clean: bool) -> io::Result<()> {
-        let mut checkpoint = Checkpoint { clean, ..Checkpoint::default() };
-        for log in self.logs() {
-            let corrupt = log.read(|log| matches!(log.state(), LogState::Corrupt { .. }));
-            let point = if corrupt { log.recovered_from } else { Some(log.read(|log| log.durable_point())) };
-            checkpoint.logs.extend(point.map(|point| (log.id, point)));
-        }
-        checkpoint.write(&self.disk, self.options.shard).await
-    }
-
-    /// Writes the index of every active segment, then a checkpoint that says the stop was in order.
-    /// Call after [`Store::stop`].
-    pub async fn write_clean_checkpoint(&self) -> io::Result<()> {
-        let mut clean = true;
-        for log in self.logs() {
-            let healthy = log.read(|log| log.check_open().is_ok());
-            clean &= healthy;
-            if healthy {
-                self.write_active_index(&log).await?;
+        written?;
+        for (id, point) in &checkpoint.logs {
+            if let Some(log) = self.get(*id) {
+                log.durable_start.set(point.start);
             }
         }
-        self.write_checkpoint(clean).await
+        Ok(())
+    }
+
+    fn checkpoint(&self, clean: bool) -> Checkpoint {
+        let mut checkpoint = Checkpoint::default();
+        for log in self.logs() {
+            let corrupt = log.read(|log| matches!(log.state(), LogState::Corrupt { .. }));
+            let healthy = log.read(|log| log.check_open().is_ok());
+            let point = if corrupt { log.recovered_from } else { Some(log.read(|log| log.durable_point())) };
+            let clean = clean && healthy;
+            checkpoint.logs.extend(point.map(|point| (log.id, DurablePoint { clean, ..point })));
+        }
+        checkpoint
+    }
+
+    /// Writes the index of every active segment, then a checkpoint that says that the logs were closed
+    /// in order. Call after [`Store::stop`].
+    pub async fn write_clean_checkpoint(&self) -> io::Result<()> {
+        for logs in self.logs().chunks(INDEXES_AT_ONCE) {
+            let healthy = logs.iter().filter(|log| log.read(|log| log.check_open().is_ok()));
+            let written = join_all(healthy.map(|log| self.write_active_index(log))).await;
+            written.into_iter().collect::<io::Result<()>>()?;
+        }
+        self.write_checkpoint_as(true).await
     }
 
     fn keep_cached(&self, log: &Rc<OpenLog<D>>, bytes: usize) {

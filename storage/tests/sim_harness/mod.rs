@@ -1,13 +1,13 @@
-//! A store on a simulated disk in one thread: a seed decides what is appended when, in which order the
-//! disk completes, and where the power goes.
+//! A store on a simulated disk in one thread: a seed decides what is appended, retried, deleted and
+//! compacted when, in which order the disk completes, and where the power goes.
 //!
 //!     Workload::new(seed) ─ tick, tick, … ─▶ acknowledged so far
 //!            └ at any tick: crash_image ─▶ recover ─▶ check against what was sent and acknowledged
 
 #![allow(dead_code)] // every test that includes this uses a part of it
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::LazyLock;
@@ -15,43 +15,60 @@ use std::time::Instant;
 
 use futures::executor::{LocalPool, LocalSpawner};
 use futures::task::LocalSpawnExt;
-use protocol::batch::{Batch, BatchBuilder, Codec, stamp};
-use protocol::model::{LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
+use protocol::batch::{Batch, BatchBuilder, Codec, OwnedRecord, decode_batch, stamp};
+use protocol::model::{
+    LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicId,
+};
 use storage::checkpoint::{CHECKPOINTS_DIR, Checkpoint};
 use storage::disk::sim::{Fault, SimDisk, SimRng};
 use storage::disk::{Disk, FlushScope};
 use storage::id::{LogId, TOPICS_DIR};
-use storage::log::{Fence, LogConfig, LogState};
+use storage::log::{Accepted, Cleanup, DirtyRatio, Fence, LogConfig, LogState, ProducerStates};
+use storage::mutants::{Mutant, Mutation};
 use storage::recovery::{RecoveryOptions, recover};
-use storage::store::{ColdError, Events, Mutant, OpenLog, ROUNDS_IN_FLIGHT, Store, StoreOptions};
+use storage::store::{
+    ColdError, Events, MAINTENANCE_TASKS, OpenLog, ROUNDS_IN_FLIGHT, Store, StoreOptions, remove_log_files,
+};
 
-/// The clock of the simulation stands still: preparation steps have their smallest size.
+pub mod check;
+pub use check::{History, LogHistory, Sent, check_recovered};
+
+thread_local! {
+    static NOW: Cell<i64> = const { Cell::new(1_000_000) };
+}
+
+/// The clock that steps: preparation has its smallest size.
 fn frozen_clock() -> Instant {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     *START
 }
 
-/// A batch as it was sent, with the offsets it got.
-#[derive(Clone)]
-pub struct Sent {
-    pub base: Offset,
-    pub next: Offset,
-    pub bytes: Vec<u8>,
+/// The clock of records, moved by the workload.
+fn simulated_time() -> Timestamp {
+    Timestamp::from_millis(NOW.with(Cell::get))
+}
+
+pub fn pass_time(millis: i64) {
+    NOW.with(|now| now.set(now.get() + millis));
 }
 
 #[derive(Default)]
 pub struct Told {
     /// Everything below this was acknowledged.
     pub acknowledged: BTreeMap<LogId, Offset>,
+    /// Everything below this was deleted on request, and the deletion acknowledged.
+    pub deleted: BTreeMap<LogId, Offset>,
+    /// Logs whose removal has begun; `true` if it was acknowledged.
+    pub removed: BTreeMap<LogId, bool>,
     pub fenced: BTreeMap<LogId, Fence>,
     /// Acknowledgements that came after the log was fenced.
     pub acks_after_fence: usize,
 }
 
-struct Listener(Rc<RefCell<Told>>);
+pub struct Listener(Rc<RefCell<Told>>);
 
 impl Events<SimDisk> for Listener {
-    fn durable(&self, log: &Rc<OpenLog<SimDisk>>, upto: Offset) {
+    fn committed(&self, log: &Rc<OpenLog<SimDisk>>, upto: Offset) {
         let mut told = self.0.borrow_mut();
         if told.fenced.contains_key(&log.id()) {
             told.acks_after_fence += 1;
@@ -85,10 +102,13 @@ pub fn run<T: 'static>(disk: &SimDisk, future: impl Future<Output = T> + 'static
     }
 }
 
-/// What the logs should hold.
-#[derive(Clone, Default)]
-pub struct History {
-    pub sent: BTreeMap<LogId, Vec<Sent>>,
+/// An idempotent producer of one log, as a client would have it.
+#[derive(Clone)]
+struct Producer {
+    id: i64,
+    next_sequence: i32,
+    /// The last batches, as they were sent, and the offset each one got.
+    batches: Vec<(Vec<u8>, Offset)>,
 }
 
 pub struct Workload {
@@ -96,10 +116,13 @@ pub struct Workload {
     pub store: Rc<Store<SimDisk>>,
     pub told: Rc<RefCell<Told>>,
     pub history: History,
-    logs: Vec<LogId>,
+    pub logs: Vec<LogId>,
     pool: LocalPool,
     rng: SimRng,
+    producers: BTreeMap<LogId, Producer>,
     appends_left: usize,
+    /// Rounds of retention, compaction and the like that go on when nothing is appended any more.
+    chores_left: usize,
 }
 
 pub fn log_ids(count: usize) -> Vec<LogId> {
@@ -110,26 +133,64 @@ pub fn log_ids(count: usize) -> Vec<LogId> {
     (0..count).map(id).collect()
 }
 
-fn config(seed: u64) -> LogConfig {
-    LogConfig { prepare: seed & 4 == 0, ..LogConfig::tiny() }
+/// What the n-th log of a seed is: every kind stands beside every other one.
+pub fn config(seed: u64, id: LogId) -> LogConfig {
+    let prepare = seed & 4 == 0;
+    let config = LogConfig { prepare, ..LogConfig::tiny() };
+    let always = DirtyRatio::new(0.0).expect("a ratio");
+    match (seed / 8 + u64::from(id.partition.get())) % 4 {
+        0 => config,
+        1 => LogConfig { retention_bytes: Some(24 << 10), segment_ms: Some(400), ..config },
+        2 => LogConfig {
+            cleanup: Cleanup::COMPACT,
+            min_cleanable_dirty_ratio: always,
+            delete_retention_ms: 50,
+            ..config
+        },
+        _ => LogConfig {
+            cleanup: Cleanup { delete: true, compact: true },
+            min_cleanable_dirty_ratio: always,
+            delete_retention_ms: 50,
+            retention_ms: Some(2000),
+            ..config
+        },
+    }
+}
+
+pub fn store_options(mutant: Option<Mutant>) -> StoreOptions {
+    StoreOptions {
+        cache_bytes: 64 << 10,
+        files_max: 6,
+        // A handful of keys, so that passes end where memory does.
+        compaction_bytes: 48 * 12,
+        shard: 0,
+        clock: frozen_clock,
+        wall_clock: simulated_time,
+        mutation: Mutation::new(mutant),
+    }
 }
 
 impl Workload {
     /// A workload on an empty disk.
     pub fn new(seed: u64, mutant: Option<Mutant>) -> Workload {
         let scope = if seed & 1 == 0 { FlushScope::Device } else { FlushScope::File };
+        NOW.with(|now| now.set(1_000_000));
         let disk = SimDisk::new(seed, scope);
         Workload::on(disk, seed, mutant, None)
     }
 
     pub fn with_fault(seed: u64, fault: Fault) -> Workload {
-        let workload = Workload::new(seed, None);
+        Workload::with_fault_and(seed, fault, None)
+    }
+
+    pub fn with_fault_and(seed: u64, fault: Fault, mutant: Option<Mutant>) -> Workload {
+        let workload = Workload::new(seed, mutant);
         workload.disk.set_fault(fault);
         workload
     }
 
-    /// A workload on a disk that may hold logs already. With `history` the recovered logs are
-    /// checked against it, and what follows is added to what they were found to hold.
+    /// A workload on a disk that may hold logs already. With `before` the recovered logs are checked
+    /// against it, and what follows is added to what they were found to hold.
     pub fn on(
         disk: SimDisk,
         seed: u64,
@@ -138,44 +199,132 @@ impl Workload {
     ) -> Workload {
         let mut rng = SimRng::new(seed ^ 0xC0FFEE);
         let logs = log_ids(1 + rng.below(3));
-        let options = StoreOptions { cache_bytes: 64 << 10, shard: 0, clock: frozen_clock, mutant };
-        let store = Rc::new(Store::new(disk.clone(), options));
+        if before.is_some() {
+            // Other numbers after a restart, or a new producer would be taken for the one before it.
+            rng = SimRng::new(seed ^ 0xBEEF);
+        }
+        let store = Rc::new(Store::new(disk.clone(), store_options(mutant)));
         let told = Rc::new(RefCell::new(Told::default()));
-        let history = run(&disk, open(disk.clone(), store.clone(), logs.clone(), config(seed)));
+        let removed: BTreeMap<LogId, bool> =
+            before.map_or_else(BTreeMap::new, |(_, told)| told.removed.clone());
+        for (id, acknowledged) in &removed {
+            if *acknowledged {
+                let dir = format!("{}/", id.dir());
+                let left: Vec<String> =
+                    disk.files().into_iter().filter(|file| file.starts_with(&dir)).collect();
+                assert!(left.is_empty(), "log {id} was deleted, and has {left:?}");
+            }
+        }
+        told.borrow_mut().removed.extend(removed.iter().map(|(id, _)| (*id, true)));
+        let opening = open(disk.clone(), store.clone(), logs.clone(), removed, seed, mutant);
+        let history = run(&disk, opening);
         if let Some((expected, told)) = before {
             check_recovered(&history, expected, told);
         }
-        for (log, sent) in &history.sent {
-            let end = sent.last().map_or(Offset::ZERO, |last| last.next);
-            told.borrow_mut().acknowledged.insert(*log, end);
+        for (log, found) in &history.logs {
+            told.borrow_mut().acknowledged.insert(*log, found.end);
+            told.borrow_mut().deleted.insert(*log, found.start);
         }
         let pool = LocalPool::new();
         spawn_tasks(&pool.spawner(), &store, &told);
-        let appends_left = 4 + rng.below(24);
-        Workload { disk, store, told, history, logs, pool, rng, appends_left }
+        let appends_left = 4 + rng.below(if seed % 4 == 3 { 60 } else { 24 });
+        let producers = BTreeMap::new();
+        Workload { disk, store, told, history, logs, pool, rng, producers, appends_left, chores_left: 12 }
     }
 
-    /// Does one thing: appends a batch, writes a checkpoint, or completes an operation of the disk.
+    /// Does one thing: appends, retries, deletes, compacts, or completes an operation of the disk.
     /// `false` when everything is done.
     pub fn tick(&mut self) -> bool {
-        let choice = self.rng.below(16);
+        let choice = self.rng.below(32);
+        let appending = 0 < self.appends_left;
         let progressed = match choice {
-            0..6 if 0 < self.appends_left => {
+            0..10 if appending => {
                 self.appends_left -= 1;
                 self.append();
                 true
             }
-            6 if self.appends_left % 5 == 4 => {
-                let store = self.store.clone();
-                let task = async move { store.write_checkpoint(false).await.map_or((), |()| ()) };
-                self.pool.spawner().spawn_local(task).expect("the pool lives");
-                self.disk.step();
+            10 if appending => self.retry(),
+            11 if self.appends_left % 5 == 4 => {
+                self.spawn(|store, _| async move { store.write_checkpoint().await.map_or((), |()| ()) })
+            }
+            12 | 17 if self.has_chore() => {
+                pass_time(self.rng.below(300) as i64);
+                self.spawn(|store, _| async move { store.keep_house().await.map_or((), |()| ()) })
+            }
+            13 | 18 | 19 if self.has_chore() => self.spawn(|store, events| async move {
+                drop(store.compact_next(&events).await); // after a fault it says what happened
+            }),
+            14 if self.has_chore() => {
+                self.store.index_active_segments(0);
                 true
             }
+            15 if self.rng.below(4) == 0 && self.has_chore() => self.delete_records(),
+            16 if appending && self.rng.below(24) == 0 => self.remove_log(),
             _ => self.disk.step(),
         };
         self.pool.run_until_stalled();
-        progressed || 0 < self.appends_left
+        self.note_starts();
+        progressed || 0 < self.appends_left || 0 < self.chores_left
+    }
+
+    fn spawn<F: Future<Output = ()> + 'static>(
+        &self,
+        task: impl FnOnce(Rc<Store<SimDisk>>, Listener) -> F,
+    ) -> bool {
+        let task = task(self.store.clone(), Listener(self.told.clone()));
+        self.pool.spawner().spawn_local(task).expect("the pool lives");
+        self.disk.step();
+        true
+    }
+
+    /// Where logs begin moves without anybody asking: by retention.
+    fn note_starts(&mut self) {
+        for log in self.store.logs() {
+            let (start, clean) = log.read(|log| (log.start(), log.clean_upto()));
+            let history = self.history.logs.entry(log.id()).or_default();
+            history.start_max = history.start_max.max(start);
+            history.clean_max = history.clean_max.max(clean);
+        }
+    }
+
+    fn has_chore(&mut self) -> bool {
+        let has = 0 < self.appends_left || 0 < self.chores_left;
+        if self.appends_left == 0 {
+            self.chores_left = self.chores_left.saturating_sub(1);
+        }
+        has
+    }
+
+    fn delete_records(&mut self) -> bool {
+        let id = self.any_log();
+        let Some(log) = self.store.get(id) else { return true };
+        let (start, end) = log.read(|log| (log.start(), log.high_watermark()));
+        let span = end.get() - start.get();
+        let before = Offset::new(start.get() + self.rng.below(span as usize + 1) as u64);
+        let told = self.told.clone();
+        self.spawn(move |store, _| async move {
+            if let Ok(start) = store.delete_records(&log, Some(before)).await {
+                told.borrow_mut().deleted.insert(id, start);
+            }
+        })
+    }
+
+    fn remove_log(&mut self) -> bool {
+        let id = self.any_log();
+        let told = self.told.clone();
+        if told.borrow().removed.contains_key(&id) {
+            return true;
+        }
+        told.borrow_mut().removed.insert(id, false);
+        self.spawn(move |store, events| async move {
+            if store.remove(id, &events).await.is_ok() {
+                told.borrow_mut().removed.insert(id, true);
+            }
+        })
+    }
+
+    fn any_log(&mut self) -> LogId {
+        self.logs[self.rng.below(self.logs.len())]
     }
 
     /// Stops in order, and gives back the disk that is left.
@@ -193,23 +342,61 @@ impl Workload {
             self.pool.run_until_stalled();
             assert!(self.disk.step() || *done.borrow(), "the stop is stuck");
         }
-        for (log, sent) in &self.history.sent {
-            let end = sent.last().map_or(Offset::ZERO, |last| last.next);
-            let acknowledged = self.told.borrow().acknowledged.get(log).copied().unwrap_or(Offset::ZERO);
-            assert_eq!(acknowledged, end, "everything accepted is acknowledged before the stop ends");
+        self.note_starts();
+        for (id, log) in &self.history.logs {
+            let acknowledged = self.told.borrow().acknowledged.get(id).copied().unwrap_or(Offset::ZERO);
+            let removed = self.told.borrow().removed.contains_key(id);
+            let complete = acknowledged == log.end || removed;
+            assert!(complete, "log {id}: accepted below {}, acknowledged below {acknowledged}", log.end);
         }
         self.disk.crash_image(1)
     }
 
     fn append(&mut self) {
-        let id = self.logs[self.rng.below(self.logs.len())];
-        let log = self.store.get(id).expect("opened at the start");
-        let bytes = random_batch(&mut self.rng, id);
+        let id = self.any_log();
+        let Some(log) = self.store.get(id) else { return };
+        let producer = (self.rng.below(3) == 0).then(|| self.producer(id));
+        let bytes = random_batch(&mut self.rng, id, producer.as_ref());
         let (batch, _) = Batch::split_first(&bytes).expect("the builder makes valid batches");
-        let Ok((base, next)) = self.store.append(&log, &batch) else { return };
+        let (base, next) = match self.store.append(&log, &batch) {
+            Ok(Accepted::New { base, next }) => (base, next),
+            refused => {
+                let closed = log.read(|log| log.check_open().is_err());
+                assert!(closed, "an open log takes what is new and in sequence: {refused:?}");
+                return;
+            }
+        };
         let mut stored = bytes.to_vec();
         stamp(&mut stored, base, LeaderEpoch::FIRST);
-        self.history.sent.entry(id).or_default().push(Sent { base, next, bytes: stored });
+        if let Some(mut producer) = producer {
+            producer.next_sequence += i32::try_from(batch.record_count().get()).expect("few records");
+            producer.batches.push((bytes.to_vec(), base));
+            self.producers.insert(id, producer);
+        }
+        self.history.logs.entry(id).or_default().push(Sent::new(base, next, stored));
+    }
+
+    /// The log's producer as it is, or a new one.
+    fn producer(&mut self, id: LogId) -> Producer {
+        let fresh = (self.rng.draw() >> 2).cast_signed();
+        let fresh = || Producer { id: fresh, next_sequence: 0, batches: Vec::new() };
+        self.producers.get(&id).cloned().unwrap_or_else(fresh)
+    }
+
+    /// Sends one of a producer's last five batches again, as a client does that got no reply.
+    fn retry(&mut self) -> bool {
+        let id = self.any_log();
+        let (Some(log), Some(producer)) = (self.store.get(id), self.producers.get(&id)) else { return true };
+        let last = producer.batches.iter().rev().take(5).nth(self.rng.below(5));
+        if let Some((bytes, first)) = last {
+            let (batch, _) = Batch::split_first(bytes).expect("it was sent before");
+            match self.store.append(&log, &batch) {
+                Ok(Accepted::Duplicate { base, .. }) => assert_eq!(base, *first, "the offset it got first"),
+                Ok(Accepted::New { base, .. }) => panic!("a retry was stored again at {base}"),
+                Err(error) => assert!(log.read(|log| log.check_open().is_err()), "{error}"),
+            }
+        }
+        true
     }
 }
 
@@ -218,14 +405,17 @@ fn spawn_tasks(spawner: &LocalSpawner, store: &Rc<Store<SimDisk>>, told: &Rc<Ref
         let (store, events) = (store.clone(), Listener(told.clone()));
         spawner.spawn_local(async move { store.run_lane(&events).await }).expect("the pool lives");
     }
-    let (store, events) = (store.clone(), Listener(told.clone()));
-    spawner.spawn_local(async move { store.run_maintenance(&events).await }).expect("the pool lives");
+    for _ in 0..MAINTENANCE_TASKS {
+        let (store, events) = (store.clone(), Listener(told.clone()));
+        spawner.spawn_local(async move { store.run_maintenance(&events).await }).expect("the pool lives");
+    }
 }
 
 /// Sizes from a few bytes to more than a segment's half, so that blocks, chunks and segments are
-/// crossed all the time.
-fn random_batch(rng: &mut SimRng, id: LogId) -> bytes::Bytes {
-    let mut builder = BatchBuilder::new(Codec::None);
+/// crossed all the time; few keys, so that compaction has something to do.
+fn random_batch(rng: &mut SimRng, id: LogId, producer: Option<&Producer>) -> bytes::Bytes {
+    let codec = [Codec::None, Codec::None, Codec::None, Codec::Lz4][rng.below(4)];
+    let mut builder = BatchBuilder::new(codec);
     for _ in 0..1 + rng.below(4) {
         let len = match rng.below(4) {
             0 => rng.below(32),
@@ -235,36 +425,63 @@ fn random_batch(rng: &mut SimRng, id: LogId) -> bytes::Bytes {
         };
         let mut value = vec![id.partition.get() as u8 ^ rng.draw() as u8; len];
         value.iter_mut().step_by(7).for_each(|byte| *byte = rng.draw() as u8);
-        let time = Timestamp::from_millis(rng.below(1000) as i64);
-        builder.try_append(time, None, Some(&value), &[]).expect("far below the limits");
+        let key = [b'a' + rng.below(24) as u8];
+        let value = (rng.below(8) != 0).then_some(value.as_slice());
+        let time = Timestamp::from_millis(simulated_time().millis() - rng.below(100) as i64);
+        builder.try_append(time, Some(&key), value, &[]).expect("far below the limits");
+    }
+    if let Some(producer) = producer {
+        let (id, first) = (ProducerId::new(producer.id), Sequence::new(producer.next_sequence));
+        builder.set_producer(id, ProducerEpoch::new(0), first);
     }
     builder.finish()
 }
 
 /// Recovers every log and reads all it holds.
-async fn open(disk: SimDisk, store: Rc<Store<SimDisk>>, logs: Vec<LogId>, config: LogConfig) -> History {
+async fn open(
+    disk: SimDisk,
+    store: Rc<Store<SimDisk>>,
+    logs: Vec<LogId>,
+    removed: BTreeMap<LogId, bool>,
+    seed: u64,
+    mutant: Option<Mutant>,
+) -> History {
     disk.create_dir(TOPICS_DIR).await.expect("creating a directory");
     disk.create_dir(CHECKPOINTS_DIR).await.expect("creating a directory");
     let checkpoint = Checkpoint::read_all(&disk).await.expect("reading checkpoints");
     let mut history = History::default();
     for id in logs {
-        let mut options = RecoveryOptions::new(config, LeaderEpoch::FIRST);
+        if removed.contains_key(&id) {
+            // The catalog remembers that it is to go, and a start finishes it.
+            remove_log_files(&disk, id).await.expect("deleting what is left");
+            continue;
+        }
+        let mut options = RecoveryOptions::new(config(seed, id), LeaderEpoch::FIRST, simulated_time());
         options.checkpoint = checkpoint.logs.get(&id).copied();
-        options.clean = checkpoint.clean;
+        options.mutation = Mutation::new(mutant);
         let recovered = recover(&disk, id, &options).await.expect("the disk works");
-        assert_eq!(*recovered.log.state(), LogState::Open, "log {id} was taken for corrupt");
+        let state = recovered.log.state();
+        assert_eq!(*state, LogState::Open, "log {id} was taken for corrupt; there are {:?}", disk.files());
         let log = store.add(id, recovered.log, options.checkpoint);
-        history.sent.insert(id, read_all(&store, &log).await);
+        history.logs.insert(id, read_log(&store, &log).await);
     }
-    store.write_checkpoint(false).await.expect("writing a checkpoint");
+    store.write_checkpoint().await.expect("writing a checkpoint");
     history
 }
 
-/// Every batch of a log, as a reader gets them.
-pub async fn read_all(store: &Store<SimDisk>, log: &Rc<OpenLog<SimDisk>>) -> Vec<Sent> {
-    let (batches, error) = read_until_error(store, log).await;
+/// All that a log holds.
+pub async fn read_log(store: &Store<SimDisk>, log: &Rc<OpenLog<SimDisk>>) -> LogHistory {
+    let (sent, error) = read_until_error(store, log).await;
     assert!(error.is_none(), "log {}: {error:?}", log.id());
-    batches
+    log.read(|log| LogHistory {
+        sent,
+        start: log.start(),
+        end: log.high_watermark(),
+        start_max: log.start(),
+        clean_max: log.clean_upto(),
+        producers: log.producers().clone(),
+        compacts: log.config().cleanup.compact,
+    })
 }
 
 /// The batches of a log up to the first that cannot be read, and why it cannot.
@@ -288,31 +505,31 @@ pub async fn read_until_error(
         };
         for batch in protocol::batch::batches(&bytes) {
             let batch = batch.expect("a whole batch");
-            assert_eq!(batch.base_offset(), offset, "offsets are dense");
+            assert!(offset < batch.next_offset(), "a read begins with the batch that holds the offset");
             offset = batch.next_offset();
-            batches.push(Sent { base: batch.base_offset(), next: offset, bytes: batch.as_bytes().to_vec() });
+            batches.push(Sent::new(batch.base_offset(), offset, batch.as_bytes().to_vec()));
         }
     }
     (batches, None)
 }
 
-/// Everything acknowledged is there, what is there was sent, in the order it was sent, without holes.
-pub fn check_recovered(found: &History, expected: &History, told: &Told) {
-    for (id, found) in &found.sent {
-        let none = Vec::new();
-        let sent = expected.sent.get(id).unwrap_or(&none);
-        let acknowledged = told.acknowledged.get(id).copied().unwrap_or(Offset::ZERO);
-        let end = found.last().map_or(Offset::ZERO, |last| last.next);
-        assert!(acknowledged <= end, "log {id}: acknowledged below {acknowledged}, recovered below {end}");
-        assert!(
-            found.len() <= sent.len(),
-            "log {id}: {} batches sent, {} recovered",
-            sent.len(),
-            found.len()
-        );
-        for (found, sent) in found.iter().zip(sent) {
-            assert_eq!((found.base, found.next), (sent.base, sent.next), "log {id}");
-            assert!(found.bytes == sent.bytes, "log {id}: batch at {} has other bytes", found.base);
-        }
+/// The records of a batch.
+pub fn records(bytes: &[u8]) -> Vec<OwnedRecord> {
+    decode_batch(bytes::Bytes::copy_from_slice(bytes), 1 << 24).expect("a valid batch").collect()
+}
+
+/// Producer states that follow from these batches alone.
+pub fn replay_producers(sent: &[Sent]) -> ProducerStates {
+    let mut states = ProducerStates::default();
+    for sent in sent {
+        let (batch, _) = Batch::split_first(&sent.bytes).expect("a valid batch");
+        states.apply(&batch, sent.base, sent.next, simulated_time());
     }
+    states
+}
+
+/// Ids that stand in `sent`.
+pub fn producer_ids(sent: &[Sent]) -> BTreeSet<i64> {
+    let id = |sent: &Sent| Batch::split_first(&sent.bytes).map(|(batch, _)| batch.producer_id().get());
+    sent.iter().filter_map(|sent| id(sent).ok()).filter(|id| 0 <= *id).collect()
 }

@@ -32,6 +32,8 @@ pub struct Inode {
     /// Sectors that a flush of the device made durable, and up to which change: an older sync of
     /// this file that completes later must not take them back.
     flushed: BTreeMap<u64, u64>,
+    /// Sectors that a failed sync gave up: what they hold reaches the disk only if written again.
+    lost: BTreeSet<u64>,
 }
 
 /// What a sector was changed to, and by which change of the file.
@@ -55,7 +57,14 @@ impl Inode {
                 .entry(at / SECTOR as u64 + n as u64)
                 .or_default()
                 .push((self.changes, sector.to_vec()));
+            self.lost.remove(&(at / SECTOR as u64 + n as u64));
         }
+    }
+
+    /// A sync of this file failed: what it should have written stays in memory only.
+    fn give_up(&mut self) {
+        self.lost.extend(self.history.keys());
+        self.history.clear();
     }
 
     fn truncate(&mut self, len: usize) {
@@ -78,6 +87,17 @@ impl Inode {
                 (self.durable.get_mut(at..at + SECTOR), before.get(at..at + SECTOR))
             {
                 place.copy_from_slice(newer);
+            }
+        }
+        for sector in &then.lost {
+            let at = *sector as usize * SECTOR;
+            let end = (at + SECTOR).min(self.durable.len());
+            if let Some(place) = self.durable.get_mut(at..end) {
+                let len = place.len();
+                place.fill(0);
+                if let Some(old) = before.get(at..at + len) {
+                    place.copy_from_slice(old);
+                }
             }
         }
         self.extents = (0..then.live.len().div_ceil(BLOCK) as u64).collect();
@@ -232,6 +252,18 @@ impl World {
         Ok(())
     }
 
+    pub fn link(&mut self, from: &str, to: &str) -> io::Result<()> {
+        let inode = self.lookup(from)?;
+        let (dir, name) = split(to);
+        let names = self.dirs.entry(dir.to_owned()).or_default();
+        if names.live.contains_key(name) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        names.live.insert(name.to_owned(), inode);
+        names.changes += 1;
+        Ok(())
+    }
+
     pub fn remove(&mut self, path: &str) -> io::Result<()> {
         let (dir, name) = split(path);
         let names = self.dirs.get_mut(dir).ok_or_else(not_found)?;
@@ -279,15 +311,26 @@ impl World {
                     self.make_durable(overwrite);
                 }
             }
-            Pending::SyncDir { dir, names } => {
-                if let Some(now) = self.dirs.get_mut(&dir)
-                    && now.synced <= names.changes
-                {
-                    now.synced = names.changes;
-                    now.durable = names.live;
+            Pending::SyncDir { dir, names } => self.sync_names(&dir, names),
+            Pending::SyncAll { then } => {
+                for (id, inode) in &then.inodes {
+                    self.inode_mut(*id).sync_to(inode);
+                }
+                for (dir, names) in then.dirs {
+                    self.sync_names(&dir, names);
                 }
             }
+            Pending::SyncFailed { inode } => self.inode_mut(inode).give_up(),
             Pending::Wait => {}
+        }
+    }
+
+    fn sync_names(&mut self, dir: &str, then: Names) {
+        if let Some(now) = self.dirs.get_mut(dir)
+            && now.synced <= then.changes
+        {
+            now.synced = then.changes;
+            now.durable = then.live;
         }
     }
 
