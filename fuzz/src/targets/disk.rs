@@ -14,7 +14,7 @@ use std::rc::Rc;
 use futures::executor::LocalPool;
 use futures::task::LocalSpawnExt;
 use protocol::batch::{Batch, Codec, stamp};
-use protocol::model::{LeaderEpoch, Offset, PartitionIndex, TopicId};
+use protocol::model::{LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
 use storage::checkpoint::Checkpoint;
 use storage::disk::{BLOCK, Buffers, Disk, DiskFile, FlushScope, SimDisk};
 use storage::id::{LogId, TOPICS_DIR};
@@ -22,6 +22,7 @@ use storage::log::{DurablePoint, LogConfig};
 use storage::recovery::{RecoveryOptions, create_log_dirs, recover};
 
 use super::batches::{record_set, repair_batches};
+use super::files::repair_index;
 use crate::runner::Target;
 
 pub const RECOVERY: Target = Target {
@@ -32,6 +33,8 @@ pub const RECOVERY: Target = Target {
         for (name, contents) in &mut files {
             if name.ends_with(".log") {
                 repair_batches(contents);
+            } else if name.ends_with(".index") {
+                repair_index(contents);
             } else {
                 super::repair_crc(contents, 12, 16, u32::to_le_bytes);
             }
@@ -47,7 +50,7 @@ pub const RECOVERY: Target = Target {
         let disk = disk_with(&files);
         let (first, how) = recover_on(&disk, checkpoint.clone());
         // A checkpoint of an orderly stop is withdrawn by the start; the places in it hold.
-        let (second, _) = recover_on(&disk, Checkpoint { clean: false, ..checkpoint });
+        let (second, _) = recover_on(&disk, unclean(checkpoint));
         assert_eq!(first, second, "the second recovery finds another log");
         let [state, _, end] = first;
         format!("{state} {how} {}", if end == "0" { "empty" } else { "" })
@@ -115,9 +118,9 @@ fn disk_with(files: &Files) -> SimDisk {
 fn recover_on(disk: &SimDisk, checkpoint: Checkpoint) -> ([String; 3], String) {
     let inner = disk.clone();
     run(disk, async move {
-        let mut options = RecoveryOptions::new(LogConfig::tiny(), LeaderEpoch::FIRST);
-        options.checkpoint = checkpoint.logs.get(&id()).map(|point| with_possible_start(*point));
-        options.clean = checkpoint.clean;
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        let mut options = RecoveryOptions::new(LogConfig::tiny(), LeaderEpoch::FIRST, now);
+        options.checkpoint = checkpoint.logs.get(&id()).copied();
         let recovered = recover(&inner, id(), &options).await.expect("bad contents are no error of the disk");
         let (log, report) = (recovered.log, recovered.report);
         let torn = if 0 < report.torn_bytes { "torn" } else { "" };
@@ -127,10 +130,9 @@ fn recover_on(disk: &SimDisk, checkpoint: Checkpoint) -> ([String; 3], String) {
     })
 }
 
-/// A start above the end of the log stops recovery by an assertion ("BUG: log starts at"). It takes a
-/// checkpoint of another log to get there; here starts stay where the segments are.
-fn with_possible_start(point: DurablePoint) -> DurablePoint {
-    DurablePoint { start: point.start.min(Offset::ZERO), ..point }
+fn unclean(mut checkpoint: Checkpoint) -> Checkpoint {
+    checkpoint.logs.values_mut().for_each(|point| point.clean = false);
+    checkpoint
 }
 
 /// Runs a future to its end, completing disk operations in the disk's order.
@@ -218,10 +220,12 @@ fn seeds() -> Vec<Vec<u8>> {
         prepared: 4096,
         offset: Offset::new(SECOND + 100),
         start: Offset::ZERO,
+        clean_upto: Offset::ZERO,
+        clean: false,
     };
-    files[4].1 = Checkpoint { clean: false, logs: [(id(), point)].into() }.to_bytes();
+    files[4].1 = Checkpoint { logs: [(id(), point)].into() }.to_bytes();
     seeds.push(serialize(&files));
-    files[4].1 = Checkpoint { clean: true, logs: [(id(), point)].into() }.to_bytes();
+    files[4].1 = Checkpoint { logs: [(id(), DurablePoint { clean: true, ..point })].into() }.to_bytes();
     seeds.push(serialize(&files));
     seeds
 }

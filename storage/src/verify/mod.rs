@@ -216,10 +216,7 @@ impl Verify<'_> {
             root: self.dir,
             dir: id.dir(),
             point,
-            may_have_holes: topic
-                .configs
-                .get("cleanup.policy")
-                .is_some_and(|policy| policy.contains("compact")),
+            swaps: BTreeMap::new(),
             report: &mut self.report,
         };
         let totals = report.run()?;

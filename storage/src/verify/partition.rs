@@ -8,6 +8,7 @@
 //! is the place below the checkpoint? did an index say that there was more? does a valid batch follow
 //! farther away than the writes in flight could reach?
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,18 +18,16 @@ use protocol::model::Offset;
 use super::segment::{Scan, find_batch, scan};
 use super::{Bases, PartitionReport, Report, VerifyError, join, names, unreadable};
 use crate::log::{DurablePoint, TORN_REACH};
+use crate::segment::index::INDEX_BYTES_MAX;
 use crate::segment::{Extent, IndexEntry, SparseIndex, name};
-
-/// Larger than any index there can be: an entry of 24 bytes per 64 KiB of 64 GiB, and as much again.
-const INDEX_BYTES_MAX: u64 = 64 << 20;
 
 pub struct Check<'a> {
     pub root: &'a Path,
     /// Relative to the root.
     pub dir: String,
     pub point: Option<DurablePoint>,
-    /// Whether compaction may have removed whole segments' worth of records.
-    pub may_have_holes: bool,
+    /// Segments that compaction has written and not renamed: their first and next offsets.
+    pub swaps: BTreeMap<Offset, Offset>,
     pub report: &'a mut Report,
 }
 
@@ -74,28 +73,51 @@ impl Check<'_> {
         Ok(totals)
     }
 
-    /// The segments; a note on every other file.
+    /// The segments that the next start will have; a note on every other file.
     fn list(&mut self) -> Result<Bases, VerifyError> {
         let found = names(self.root, &self.dir)?;
-        let bases: Bases = found
+        let mut bases: Bases = found
             .iter()
             .filter_map(|file| name::parse_log_file(file))
             .map(|base| Ok((base, self.file_len(&name::log_file(base))?)))
             .collect::<Result<_, VerifyError>>()?;
-        for file in found.iter().filter(|file| name::parse_log_file(file).is_none()) {
-            let path = join(&self.dir, file);
-            let of =
-                file.strip_suffix(".index").and_then(|stem| name::parse_log_file(&format!("{stem}.log")));
-            match of {
-                Some(base) if bases.contains_key(&base) => {}
-                Some(_) => self.report.note(&path, None, "is the index of a segment that is not there"),
-                None if file.ends_with(".tmp") => {
-                    self.report.note(&path, None, "was being replaced when the broker died");
-                }
-                None => self.report.note(&path, None, "is not a file of Ringlog"),
+        for file in &found {
+            if let Some(what) = what_else(file, &bases) {
+                self.report.note(&join(&self.dir, file), None, what);
             }
         }
+        for (base, next) in found.iter().filter_map(|file| name::parse_swap_file(file)) {
+            // Whole and durable, it takes the place of what is left of these segments.
+            bases.retain(|other, _| *other < base || next <= *other);
+            bases.insert(base, self.file_len(&name::swap_file(base, next))?);
+            self.swaps.insert(base, next);
+        }
+        self.leave_out_deleted(&mut bases);
         Ok(bases)
+    }
+
+    /// Segments that lie below the log's start were to be deleted when the broker died.
+    fn leave_out_deleted(&mut self, bases: &mut Bases) {
+        let Some(start) = self.point.map(|point| point.start) else { return };
+        let all: Vec<Offset> = bases.keys().copied().collect();
+        for pair in all.windows(2) {
+            if let [base, next] = *pair
+                && next <= start
+            {
+                bases.remove(&base);
+                let file = join(&self.dir, &self.file_of(base));
+                self.report.note(&file, None, "lies below the start of the log; the next start deletes it");
+            }
+        }
+    }
+
+    /// The file that holds the segment at `base`.
+    fn file_of(&self, base: Offset) -> String {
+        self.swaps.get(&base).map_or_else(|| name::log_file(base), |next| name::swap_file(base, *next))
+    }
+
+    fn is_compacted(&self) -> bool {
+        self.path(&join(&self.dir, name::COMPACTED_MARK)).exists()
     }
 
     fn file_len(&self, file: &str) -> Result<u64, VerifyError> {
@@ -128,7 +150,7 @@ impl Check<'_> {
         let mut left: Vec<(Offset, u64)> = bases.iter().map(|(base, len)| (*base, *len)).collect();
         left.reverse();
         while let Some((base, _)) = left.pop() {
-            let file = join(&self.dir, &name::log_file(base));
+            let file = join(&self.dir, &self.file_of(base));
             let index = self.read_index(base)?;
             let scan = scan(&self.path(&file), base, index.entries()).map_err(unreadable(&file))?;
             totals.batches += scan.batches;
@@ -166,12 +188,15 @@ impl Check<'_> {
     }
 
     fn read_index(&self, base: Offset) -> Result<Index, VerifyError> {
+        if self.swaps.contains_key(&base) {
+            return Ok(Index::Missing); // what is there describes the segment that was replaced
+        }
         let file = join(&self.dir, &name::index_file(base));
         let path = self.path(&file);
         match fs::metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Index::Missing),
             Err(error) => return Err(unreadable(&file)(error)),
-            Ok(meta) if INDEX_BYTES_MAX < meta.len() => return Ok(Index::Garbled),
+            Ok(meta) if (INDEX_BYTES_MAX as u64) < meta.len() => return Ok(Index::Garbled),
             Ok(_) => {}
         }
         let bytes = fs::read(&path).map_err(unreadable(&file))?;
@@ -206,11 +231,15 @@ impl Check<'_> {
     /// Whether the log goes on behind this segment as it should, in the next one.
     fn is_followed(&mut self, file: &str, index: &Index, scan: &Scan, next: Option<Offset>) -> bool {
         let Some(next) = next else { return scan.bad.is_none() && self.covers(index, scan) };
+        if let Some(swap) = self.swaps.values().find(|swap| **swap == next) {
+            // Its index is not renamed yet, and its name says where it ends.
+            return scan.bad.is_none() && scan.next <= *swap;
+        }
         // A finished segment's index knows where it ends even if compaction removed its last records.
         let finished =
             index.extent().filter(|extent| extent.len == scan.file_len && scan.len == scan.file_len);
         let end = finished.map_or(scan.next, |extent| extent.next.max(scan.next));
-        let follows = next == end || (self.may_have_holes && finished.is_none() && end < next);
+        let follows = next == end || (self.is_compacted() && finished.is_none() && end < next);
         let followed = scan.bad.is_none() && 0 < scan.len && follows && self.covers(index, scan);
         if followed && finished.is_none() && !matches!(index, Index::Garbled) {
             self.report.note(
@@ -246,7 +275,7 @@ impl Check<'_> {
             return Ok(Some(format!("its index says that it goes up to offset {}", extent.next)));
         }
         let mut distance = 0;
-        let file_of = |base| join(&self.dir, &name::log_file(base));
+        let file_of = |base| join(&self.dir, &self.file_of(base));
         let files = std::iter::once((file_of(base), scan.len, scan.file_len.saturating_sub(scan.len)));
         let files = files.chain(later.iter().map(|(base, len)| (file_of(*base), 0, *len)));
         for (file, from, len) in files {
@@ -268,7 +297,7 @@ impl Check<'_> {
             self.report.note(file, Some(scan.len), what);
         }
         for (base, _) in later {
-            let file = join(&self.dir, &name::log_file(*base));
+            let file = join(&self.dir, &self.file_of(*base));
             self.report.note(&file, None, "was begun behind a torn tail; the next start removes it");
         }
     }
@@ -280,4 +309,25 @@ impl Check<'_> {
             self.report.damage(&self.dir.clone(), None, what);
         }
     }
+}
+
+/// What a file is that is no segment, if that is worth a word.
+fn what_else(file: &str, bases: &Bases) -> Option<&'static str> {
+    if name::parse_log_file(file).is_some() || file == name::SPARE_FILE || file == name::COMPACTED_MARK {
+        return None;
+    }
+    if let Some(base) = name::parse_index_file(file) {
+        let lost = !bases.contains_key(&base);
+        return lost.then_some("is the index of a segment that is not there");
+    }
+    Some(match () {
+        () if file.ends_with(".tmp") => "was being replaced when the broker died",
+        () if name::is_cleaned_file(file) => {
+            "was being compacted when the broker died; the next start removes it"
+        }
+        () if name::parse_swap_file(file).is_some() => {
+            "is a compacted segment; the next start puts it in its place"
+        }
+        () => "is not a file of Ringlog",
+    })
 }

@@ -63,15 +63,17 @@ impl Directory {
             prepared: 0,
             offset: next,
             start: Offset::ZERO,
+            clean_upto: Offset::ZERO,
+            clean: true,
         };
-        let checkpoint = Checkpoint { clean: true, logs: [(self.id, point)].into() };
+        let checkpoint = Checkpoint { logs: [(self.id, point)].into() };
         fs::write(self.temp.path().join(CHECKPOINTS_DIR).join("shard-0"), checkpoint.to_bytes()).unwrap();
     }
 
     fn write(&self, base: Offset, next: Offset, bytes: &[u8], index: &SparseIndex) {
-        let extent = Extent { len: bytes.len() as u64, next, max_timestamp: Timestamp::MIN };
+        let extent = Extent { len: bytes.len() as u64, next, ..Extent::empty(base) };
         fs::write(self.partition.join(name::log_file(base)), bytes).unwrap();
-        fs::write(self.partition.join(name::index_file(base)), index.to_bytes(extent)).unwrap();
+        fs::write(self.partition.join(name::index_file(base)), index.to_bytes(extent, &[])).unwrap();
     }
 
     /// The segments' paths, oldest first.
