@@ -14,6 +14,9 @@ pub use config::Config;
 mod broker;
 pub use broker::{Broker, StartError, StopError};
 
+/// Reading a data directory without a broker.
+pub use storage::verify;
+
 pub mod embedded;
 pub use embedded::EmbeddedBroker;
 

@@ -48,6 +48,7 @@ One binary, `ringlog`, runs a broker and talks to one.
     echo 'k1:hello' | ringlog produce orders -K :
     ringlog consume orders --from start -e -f '%p/%o %k=%s\\n'
     ringlog dump DIR/topics/TOPIC-ID/0/00000000000000000000.log
+    ringlog verify DIR                                    # is everything there, and as it was written?
 
 Data goes to stdout, notes and errors to stderr. A verb that talks to a broker finds it by
 `--bootstrap`, or else by RINGLOG_BOOTSTRAP, or else at 127.0.0.1:7070. Lists take `-o table` and

@@ -38,7 +38,8 @@ Exit codes:
    6  the broker cannot be reached, or did not answer in time
    7  some records were not produced, others were
    8  a check failed: damaged data was found
-  78  the configuration or the environment does not allow the broker to start";
+  78  the configuration or the environment does not allow the broker to start, or a directory to be
+      read: it is in use, is none of ours, or has another version's format";
 
 /// Why a command did not do what it was told.
 #[derive(Debug)]

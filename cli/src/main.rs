@@ -3,7 +3,7 @@
 //!     serve, dev                     run a broker (crate `broker`)
 //!     topic create … delete          admin
 //!     produce, consume               records, as lines       ─── over the wire (crate `ringlog_client`)
-//!     dump                           a segment file, offline
+//!     dump, verify                   a segment file, a data directory, offline
 //!
 //! Data goes to stdout, everything else to stderr; exit codes: `exit`. One file per verb.
 
@@ -37,6 +37,8 @@ mod consume;
 
 mod dump;
 
+mod verify;
+
 #[cfg(test)]
 mod docs;
 
@@ -59,6 +61,7 @@ enum Verb {
     Produce(produce::Args),
     Consume(consume::Args),
     Dump(dump::Args),
+    Verify(verify::Args),
 }
 
 fn main() -> ExitCode {
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Verb::Produce(args) => produce::run(args),
         Verb::Consume(args) => consume::run(args),
         Verb::Dump(args) => dump::run(&args),
+        Verb::Verify(args) => verify::run(&args),
     };
     ExitCode::from(done.err().map_or(Exit::Ok, tell) as u8)
 }

@@ -40,7 +40,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    fn to_bytes(&self) -> Vec<u8> {
+    pub fn to_bytes(&self) -> Vec<u8> {
         let mut body = Vec::with_capacity(self.logs.len() * ENTRY_LEN);
         for (id, point) in &self.logs {
             body.extend_from_slice(&id.topic.to_bytes());
@@ -63,7 +63,7 @@ impl Checkpoint {
     }
 
     /// `None` for bytes that are not a checkpoint.
-    fn from_bytes(bytes: &[u8]) -> Option<Checkpoint> {
+    pub fn from_bytes(bytes: &[u8]) -> Option<Checkpoint> {
         let word = |at: usize| bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
         let entries = bytes.get(HEADER_LEN..)?;
         let whole = bytes.starts_with(&MAGIC) && word(4)? == VERSION && word(12)? == crc32c::crc32c(entries);

@@ -36,6 +36,8 @@ pub enum DirectoryError {
     Format { path: PathBuf, found: String },
     #[error("{path} is not empty and is not a data directory of Ringlog; nothing was changed")]
     NotOurs { path: PathBuf },
+    #[error("{path} is not a data directory of Ringlog: there is no file `format` in it")]
+    NoFormat { path: PathBuf },
 }
 
 /// A locked data directory. The lock ends with the process or with this value.
@@ -102,11 +104,43 @@ fn check_ours(path: &Path) -> Result<(), DirectoryError> {
         if name == FORMAT_FILE {
             return Ok(());
         }
-        let known =
-            ["format.tmp", LOCK_FILE, ANCHOR_FILE, TOPICS_DIR, CHECKPOINTS_DIR, META_DIR, "lost+found"];
-        foreign |= !known.iter().any(|known| name == *known);
+        foreign |= !name.to_str().is_some_and(is_known);
     }
     if foreign { Err(DirectoryError::NotOurs { path: path.to_owned() }) } else { Ok(()) }
+}
+
+/// Whether a name at the top of a data directory is one of ours, or the filesystem's.
+pub(crate) fn is_known(name: &str) -> bool {
+    let ours = [LOCK_FILE, FORMAT_FILE, "format.tmp", ANCHOR_FILE, TOPICS_DIR, CHECKPOINTS_DIR, META_DIR];
+    ours.contains(&name) || name == "lost+found"
+}
+
+/// Keeps brokers from a directory that is to be read, for as long as the value lives, and changes
+/// nothing. `None` where no broker has left a lock file.
+pub(crate) fn lock_for_reading(path: &Path) -> Result<Option<File>, DirectoryError> {
+    let io = |error| DirectoryError::Io { path: path.to_owned(), action: "cannot read it", error };
+    fs::read_dir(path).map_err(io)?;
+    if !path.join(FORMAT_FILE).exists() {
+        return Err(DirectoryError::NoFormat { path: path.to_owned() });
+    }
+    check_format(path)?;
+    let mut file = match File::open(path.join(LOCK_FILE)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(io)?,
+    };
+    // Shared: two who only read do not disturb each other.
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Some(file)),
+        Err(fs::TryLockError::Error(error)) => Err(io(error)),
+        Err(fs::TryLockError::WouldBlock) => Err(locked(path, &mut file)),
+    }
+}
+
+fn locked(path: &Path, file: &mut File) -> DirectoryError {
+    let mut holder = String::new();
+    let _ = file.read_to_string(&mut holder); // only to name the holder; unknown is fine
+    let holder = if holder.is_empty() { "unknown".to_owned() } else { holder.trim().to_owned() };
+    DirectoryError::Locked { path: path.to_owned(), holder }
 }
 
 fn check_format(path: &Path) -> Result<(), DirectoryError> {
@@ -127,12 +161,7 @@ fn lock(path: &Path) -> Result<File, DirectoryError> {
     match file.try_lock() {
         Ok(()) => {}
         Err(fs::TryLockError::Error(error)) => return Err(io(error)),
-        Err(fs::TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let _ = file.read_to_string(&mut holder); // only to name the holder; unknown is fine
-            let holder = if holder.is_empty() { "unknown".to_owned() } else { holder.trim().to_owned() };
-            return Err(DirectoryError::Locked { path: path.to_owned(), holder });
-        }
+        Err(fs::TryLockError::WouldBlock) => return Err(locked(path, &mut file)),
     }
     file.set_len(0).map_err(io)?;
     writeln!(file, "{}", std::process::id()).map_err(io)?;

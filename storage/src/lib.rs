@@ -31,6 +31,8 @@ pub mod catalog;
 
 pub mod directory;
 
+pub mod verify;
+
 pub mod disk;
 
 pub mod notify;

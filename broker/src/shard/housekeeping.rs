@@ -92,6 +92,7 @@ async fn keep_house(shard: Rc<Shard>) {
 }
 
 pub fn check_free_space(shard: &Shard) {
+    shard.unasked_bytes.set(0);
     match shard.store.disk().free_bytes() {
         Ok(free) => {
             let full = free < shard.config.free_bytes_min;

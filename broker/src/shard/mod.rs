@@ -83,6 +83,8 @@ pub struct Shard {
     connections: Arc<AtomicUsize>,
     /// Whether produce is refused because the disk is nearly full.
     disk_full: Cell<bool>,
+    /// Bytes taken since free space was last asked for.
+    unasked_bytes: Cell<u64>,
     stopping: Cell<bool>,
     checkpoint: Arc<Checkpoint>,
 }
@@ -187,6 +189,7 @@ impl Shard {
                 self.credits.take(bytes);
                 count(&self.counters.produced_bytes, bytes as u64);
                 count(&self.counters.produced_records, records);
+                self.ask_for_space_after(bytes as u64);
             }
             Ok(Appended::Known(result)) => {
                 if let Some(origin) = origin {
@@ -194,6 +197,15 @@ impl Shard {
                 }
             }
             Err(error) => self.refuse(origin, error),
+        }
+    }
+
+    /// A fast producer fills between two rounds of housekeeping what was to stay free, and then nothing
+    /// can be written any more, the catalog's record of a deletion included.
+    fn ask_for_space_after(&self, bytes: u64) {
+        self.unasked_bytes.set(self.unasked_bytes.get() + bytes);
+        if FREE_SPACE_ASK_BYTES <= self.unasked_bytes.get() {
+            housekeeping::check_free_space(self);
         }
     }
 
@@ -258,6 +270,9 @@ pub fn wall_clock() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
+
+/// Free space is asked for each time a shard has taken so much: a statvfs, some microseconds.
+const FREE_SPACE_ASK_BYTES: u64 = 8 << 20;
 
 /// How often the housekeeping task looks around.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);

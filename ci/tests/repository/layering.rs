@@ -98,6 +98,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("cli", &["protocol", "broker", "ringlog-client"]),
     ("bench", &["broker", "ringlog-client"]),
     ("ci", &[]),
+    ("fuzz", &["protocol", "storage"]),
 ];
 
 #[test]

@@ -9,6 +9,8 @@ mod run;
 
 mod topics;
 
+mod verify;
+
 mod records;
 
 mod serving;

@@ -14,7 +14,7 @@ mod record;
 pub use record::{MetadataRecord, TopicRecord};
 
 mod redb_log;
-pub use redb_log::RedbLog;
+pub use redb_log::{FILE, RedbLog, read_copy};
 
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {

@@ -4,11 +4,12 @@
 
 use std::path::Path;
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::backends::InMemoryBackend;
+use redb::{Builder, Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 
 use super::{CatalogError, MetadataLog, MetadataRecord};
 
-const FILE: &str = "catalog.redb";
+pub const FILE: &str = "catalog.redb";
 const RECORDS: TableDefinition<u64, &[u8]> = TableDefinition::new("records");
 
 pub struct RedbLog {
@@ -37,21 +38,42 @@ fn make_table(database: &Database) -> Result<u64, redb::Error> {
     Ok(last.map_or(0, |last| last + 1))
 }
 
+/// The records in the bytes of a catalog's file, every page of it checked. Works on a copy in memory,
+/// because opening the file after a crash would mend it.
+pub fn read_copy(bytes: Vec<u8>) -> Result<Vec<MetadataRecord>, CatalogError> {
+    let open = || -> Result<Vec<(u64, Vec<u8>)>, redb::Error> {
+        let copy = InMemoryBackend::new();
+        copy.set_len(bytes.len() as u64)?;
+        copy.write(0, &bytes)?;
+        let mut database = Builder::new().create_with_backend(copy)?;
+        database.check_integrity()?;
+        read(&database)
+    };
+    let stored = open().map_err(|error| CatalogError::Open(error.to_string()))?;
+    let missing = (0..).zip(&stored).find(|(expected, (number, _))| expected != number);
+    if let Some((number, _)) = missing {
+        return Err(CatalogError::Record { number, error: "it is missing".to_owned() });
+    }
+    stored.into_iter().map(parse).collect()
+}
+
+fn read(database: &Database) -> Result<Vec<(u64, Vec<u8>)>, redb::Error> {
+    let table = database.begin_read()?.open_table(RECORDS)?;
+    let entries = table.iter()?;
+    entries
+        .map(|entry| {
+            entry.map(|(number, bytes)| (number.value(), bytes.value().to_vec())).map_err(Into::into)
+        })
+        .collect()
+}
+
+fn parse((number, bytes): (u64, Vec<u8>)) -> Result<MetadataRecord, CatalogError> {
+    MetadataRecord::from_bytes(&bytes).map_err(|error| CatalogError::Record { number, error })
+}
+
 impl MetadataLog for RedbLog {
     fn replay(&self) -> Result<Vec<MetadataRecord>, CatalogError> {
-        let read = || -> Result<Vec<(u64, Vec<u8>)>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(RECORDS)?;
-            table
-                .iter()?
-                .map(|entry| {
-                    entry.map(|(number, bytes)| (number.value(), bytes.value().to_vec())).map_err(Into::into)
-                })
-                .collect()
-        };
-        let stored = read().map_err(|error| CatalogError::Open(error.to_string()))?;
-        let parse = |(number, bytes): (u64, Vec<u8>)| {
-            MetadataRecord::from_bytes(&bytes).map_err(|error| CatalogError::Record { number, error })
-        };
+        let stored = read(&self.database).map_err(|error| CatalogError::Open(error.to_string()))?;
         stored.into_iter().map(parse).collect()
     }
 

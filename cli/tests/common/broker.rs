@@ -1,0 +1,81 @@
+//! The broker as a process: `ringlog serve` on a directory, until it is killed.
+//!
+//!     spawn ──▶ "ringlog ready on ADDR" ──▶ kill       what it logs: DIR's sibling broker.log,
+//!                                                      its end is printed when a test fails
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// A broker that takes longer to start has stopped on the way.
+const READY_MAX: Duration = Duration::from_secs(60);
+
+pub struct Broker {
+    process: Child,
+    log: PathBuf,
+    pub addr: String,
+}
+
+impl Broker {
+    /// Starts a broker and does not wait for it. Its log is `log`.
+    pub fn spawn(data_dir: &Path, log: &Path, settings: &[&str]) -> Child {
+        let stderr = OpenOptions::new().create(true).append(true).open(log).expect("the log is writable");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringlog"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--set", "log.filter=warn"]);
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        command.arg("--data-dir").arg(data_dir).stdout(Stdio::piped()).stderr(stderr);
+        command.spawn().expect("the binary is built")
+    }
+
+    /// Starts a broker and waits until it is ready.
+    pub fn start(data_dir: &Path, log: &Path, settings: &[&str]) -> Broker {
+        let mut process = Broker::spawn(data_dir, log, settings);
+        let stdout = process.stdout.take().expect("piped");
+        let mut broker = Broker { process, log: log.to_owned(), addr: String::new() };
+        let (ready, is_ready) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            BufReader::new(stdout).read_line(&mut line).expect("the broker speaks UTF-8");
+            let _ = ready.send(line); // nobody waits any longer
+        });
+        let line = is_ready.recv_timeout(READY_MAX).expect("the broker is ready within a minute");
+        let addr =
+            line.trim().strip_prefix("ringlog ready on ").unwrap_or_else(|| panic!("not ready: {line:?}"));
+        broker.addr = addr.to_owned();
+        broker
+    }
+
+    pub fn kill(mut self) {
+        self.process.kill().expect("it is ours to kill");
+        self.process.wait().expect("it was started by us");
+    }
+
+    /// Whether it has not ended by itself.
+    pub fn is_alive(&mut self) -> bool {
+        self.process.try_wait().expect("it was started by us").is_none()
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.process.kill(); // it may have ended
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            print_end_of(&self.log);
+        }
+    }
+}
+
+fn print_end_of(log: &Path) {
+    let Ok(file) = File::open(log) else { return };
+    let lines: Vec<String> = BufReader::new(file).lines().map_while(Result::ok).collect();
+    eprintln!("the broker's log ends so:");
+    for line in lines.iter().skip(lines.len().saturating_sub(30)) {
+        eprintln!("  {line}");
+    }
+}
