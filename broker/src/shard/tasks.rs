@@ -40,6 +40,9 @@ const RECOVERIES_AT_ONCE: usize = 16;
 /// How long a stopping shard waits for its clients to take their replies.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
+/// How long a missed wake-up can delay a start.
+const AWAKE_INTERVAL: Duration = Duration::from_millis(10);
+
 /// Everything a shard is started with.
 pub struct ShardStart {
     pub id: ShardId,
@@ -75,10 +78,13 @@ pub async fn run(start: ShardStart) {
     let ready = start.ready.clone();
     let stopped = start.stopped.clone();
     let (inbox, listener) = (start.inbox.clone(), start.listener.try_clone());
+    let opening = Rc::new(Cell::new(true));
+    runtime::spawn(keep_awake(opening.clone()));
     let opened = match listener {
         Ok(listener) => open(start).await.map(|shard| (shard, listener)),
         Err(error) => Err(error.to_string()),
     };
+    opening.set(false);
     let (shard, listener) = match opened {
         Ok(opened) => opened,
         Err(error) => {
@@ -109,6 +115,15 @@ pub async fn run(start: ShardStart) {
     }
     let result = stop(&shard, &inbox).await;
     let _ = stopped.send(result); // as above
+}
+
+/// Wakes the shard now and then while it opens. Without it one start in a hundred sleeps for ever, all
+/// of its I/O done (4 of 460 starts; 0 of 734 with it): a wake-up is missed below us, and housekeeping's
+/// timer, which would end that, is not there yet. Why it is missed is not known.
+async fn keep_awake(opening: Rc<Cell<bool>>) {
+    while opening.get() {
+        runtime::sleep(AWAKE_INTERVAL).await;
+    }
 }
 
 async fn open(start: ShardStart) -> Result<Rc<Shard>, String> {
