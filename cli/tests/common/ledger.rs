@@ -8,9 +8,9 @@
 //! is as bad as one that was acknowledged (KAFKA-10101).
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ringlog_client::{Acks, Client, Codec, Offset, OffsetSpec, PartitionIndex, Record, StartAt};
+use ringlog_client::{Acks, Client, Codec, Delivery, Offset, OffsetSpec, PartitionIndex, Record, StartAt};
 use tokio::task::JoinHandle;
 
 use super::Rng;
@@ -21,7 +21,7 @@ const PRODUCERS: u32 = 6;
 /// Most records of a producer in a cycle, so that a long loop does not fill the disk.
 const RECORDS_MAX: u32 = 4000;
 /// After the broker's death an answer is there at once or never comes.
-const ANSWER_MAX: Duration = Duration::from_millis(300);
+const ANSWER_MAX: Duration = Duration::from_millis(700);
 
 /// Who sent a record, in which cycle, as which number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -49,7 +49,8 @@ impl Stamp {
     }
 }
 
-type Acknowledged = Vec<(PartitionIndex, Offset, Stamp)>;
+/// With the time at which the acknowledgement was seen.
+type Acknowledged = Vec<(PartitionIndex, Offset, Stamp, Instant)>;
 
 /// Producers at work.
 pub struct Load(Vec<JoinHandle<Acknowledged>>);
@@ -68,47 +69,63 @@ async fn produce(client: Client, producer: u32, cycle: u32, seed: u64) -> Acknow
     let codec = [Codec::None, Codec::Lz4][(producer % 2) as usize];
     let sender =
         client.producer().acks(Acks::All).compression(codec).linger(Duration::from_millis(1)).build();
-    let mut tickets = Vec::new();
+    // Answers are taken as they come, so that it is known which came before the end.
+    let (tickets, mut answers) = tokio::sync::mpsc::unbounded_channel();
+    let collect = tokio::spawn(async move {
+        let mut acknowledged = Acknowledged::new();
+        while let Some((stamp, ticket)) = answers.recv().await {
+            // What has no answer when the broker is dead never gets one.
+            match tokio::time::timeout(ANSWER_MAX, ticket).await {
+                Ok(Ok(delivery)) => {
+                    let delivery: Delivery = delivery;
+                    let offset = delivery.offset.expect("acks=all names the offset");
+                    acknowledged.push((delivery.partition, offset, stamp, Instant::now()));
+                }
+                Ok(Err(_)) => {}
+                Err(_) => break,
+            }
+        }
+        acknowledged
+    });
     for number in 0..RECORDS_MAX {
         let stamp = Stamp { cycle, producer, number };
         let record = Record::to(TOPIC)
             .partition(producer % PARTITIONS)
             .value(stamp.to_value(rng.below(1500) as usize));
         match tokio::time::timeout(Duration::from_secs(1), sender.enqueue(record)).await {
-            Ok(Ok(ticket)) => tickets.push((stamp, ticket)),
+            Ok(Ok(ticket)) => {
+                if tickets.send((stamp, ticket)).is_err() {
+                    break; // no answers any more
+                }
+            }
             _ => break, // the broker is gone and the buffer full
         }
         if rng.below(64) == 0 {
             tokio::time::sleep(Duration::from_micros(rng.below(3000))).await;
         }
     }
-    // What has no answer when the broker is dead never gets one: the sender must not try again.
-    let mut acknowledged = Vec::new();
-    for (stamp, ticket) in tickets {
-        match tokio::time::timeout(ANSWER_MAX, ticket).await {
-            Ok(Ok(delivery)) => {
-                let offset = delivery.offset.expect("acks=all names the offset");
-                acknowledged.push((delivery.partition, offset, stamp));
-            }
-            Ok(Err(_)) => {}
-            Err(_) => break,
-        }
-    }
-    acknowledged
+    drop(tickets);
+    collect.await.expect("a producer does not panic")
 }
 
 #[derive(Default)]
 pub struct Ledger {
     acknowledged: BTreeMap<(PartitionIndex, Offset), Stamp>,
+    /// Acknowledgements that came after the end.
+    pub too_late: u64,
     /// What each partition was found to hold, from offset 0 on.
     found: BTreeMap<PartitionIndex, Vec<Stamp>>,
 }
 
 impl Ledger {
-    /// Waits for producers whose broker is gone.
-    pub async fn note(&mut self, load: Load) {
+    /// Waits for producers whose broker is gone. What was acknowledged after `end` counts for nothing.
+    pub async fn note(&mut self, load: Load, end: Instant) {
         for producer in load.0 {
-            for (partition, offset, stamp) in producer.await.expect("a producer does not panic") {
+            for (partition, offset, stamp, seen) in producer.await.expect("a producer does not panic") {
+                if end < seen {
+                    self.too_late += 1;
+                    continue;
+                }
                 let before = self.acknowledged.insert((partition, offset), stamp);
                 assert_eq!(before, None, "offset {offset} of partition {partition} was given out twice");
             }
