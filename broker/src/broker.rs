@@ -22,7 +22,7 @@ use storage::directory::{DataDirectory, DirectoryError, META_DIR};
 use crate::config::{Config, ConfigError};
 use crate::control::{Control, ControlMessage, Identity, open_catalog};
 use crate::runtime::probe::{EnvironmentError, check_environment};
-use crate::runtime::{ExecutorOptions, ShardThread, net, start_shard};
+use crate::runtime::{ExecutorOptions, ShardThread, net, pulse, start_shard};
 use crate::shard::{ShardMessage, ShardStart, run};
 
 /// Why a broker did not start. Nothing is left running, and nothing on disk has changed but what the
@@ -112,10 +112,12 @@ impl Broker {
             stopped,
         };
 
+        let pulses = pulse::start(shards).map_err(StartError::Thread)?;
         let (ready, readiness) = mpsc::channel();
         let connections = Arc::new(AtomicUsize::new(0));
         let checkpoint = Arc::new(checkpoint);
-        for (index, (listener, inbox)) in listeners.into_iter().zip(receivers).enumerate() {
+        let ends = listeners.into_iter().zip(receivers).zip(pulses);
+        for (index, ((listener, inbox), pulse)) in ends.enumerate() {
             let id = u16::try_from(index).expect("BUG: the configuration bounds the shards");
             broker.start_shard(
                 ShardStart {
@@ -126,6 +128,7 @@ impl Broker {
                     checkpoint: checkpoint.clone(),
                     listener,
                     inbox,
+                    pulse,
                     peers: inboxes.clone(),
                     control: control_sender.clone(),
                     connections: connections.clone(),

@@ -18,6 +18,7 @@ use crate::checkpoint::CHECKPOINTS_DIR;
 use crate::disk::BLOCK;
 use crate::disk::uring::ANCHOR_FILE;
 use crate::id::TOPICS_DIR;
+use crate::mutants::{Mutant, Mutation};
 
 pub const META_DIR: &str = "meta";
 const LOCK_FILE: &str = "lock";
@@ -85,6 +86,23 @@ impl DataDirectory {
     pub fn topic_dirs(&self) -> io::Result<Vec<String>> {
         let entries = fs::read_dir(self.path.join(TOPICS_DIR))?;
         entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
+    /// Reports directories below `topics/` that are not among `known`. They are left alone: missing
+    /// metadata is no permission to delete.
+    pub fn report_strays(&self, known: &[String], mutation: Mutation) -> io::Result<Vec<String>> {
+        let mut strays = self.topic_dirs()?;
+        strays.retain(|dir| !known.contains(dir));
+        for dir in &strays {
+            tracing::warn!(
+                dir,
+                "a directory below topics/ belongs to no topic of the catalog; it is left alone"
+            );
+            if mutation.is(Mutant::DeleteOrphans) {
+                fs::remove_dir_all(self.path.join(TOPICS_DIR).join(dir))?;
+            }
+        }
+        Ok(strays)
     }
 
     /// Deletes what is left of a topic's files, durably. Nothing there is fine.

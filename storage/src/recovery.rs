@@ -178,6 +178,7 @@ impl<'a, D: Disk> Recovery<'a, D> {
 
     /// A log of all segments so far, which ends at `end`.
     fn found(&mut self, state: LogState, carry: Vec<u8>, start: Offset, end: Offset) -> Found {
+        let start = start.min(end); // of a damaged log the end may be lost
         let mut producers = std::mem::take(&mut self.producers);
         if self.options.mutation.is(Mutant::NoProducerReload) {
             producers = ProducerStates::default();
@@ -199,7 +200,8 @@ impl<'a, D: Disk> Recovery<'a, D> {
     async fn load_finished(&mut self, base: Offset, next: Offset) -> io::Result<bool> {
         let file_len = self.open(base).await?.size().await?;
         let finished = self.load_finished_index(base, file_len).await?;
-        let Some(IndexFile { index, extent, producers }) = finished.filter(|file| file.extent.next == next)
+        let Some(IndexFile { index, extent, producers, .. }) =
+            finished.filter(|file| file.extent.next == next)
         else {
             return Ok(false);
         };
@@ -226,7 +228,7 @@ impl<'a, D: Disk> Recovery<'a, D> {
     /// After an orderly stop the checkpoint is the truth and no batch is read. `None` if the files do
     /// not agree with it; then it is treated as a crash.
     async fn try_clean(&mut self, bases: &[Offset], point: DurablePoint) -> io::Result<Option<Log<D::Buf>>> {
-        if bases.last() != Some(&point.segment) {
+        if bases.last() != Some(&point.segment) || point.offset < point.start {
             return Ok(None);
         }
         for pair in bases.windows(2) {
@@ -241,7 +243,7 @@ impl<'a, D: Disk> Recovery<'a, D> {
         let file_len = file.size().await?;
         let index = self.load_index(point.segment).await?;
         let fits = |file: &IndexFile| (file.extent.len, file.extent.next) == (point.position, point.offset);
-        let (Some(IndexFile { index, extent, producers }), true) =
+        let (Some(IndexFile { index, extent, producers, .. }), true) =
             (index.filter(fits), point.position <= file_len)
         else {
             self.segments.clear();
@@ -272,7 +274,7 @@ impl<'a, D: Disk> Recovery<'a, D> {
             {
                 continue;
             }
-            let tail = self.read_segment(base, later.is_empty()).await?;
+            let tail = self.read_segment(base).await?;
             // A roll leaves a whole segment and one that begins where it ends. Of a compacted log the
             // last batch of a segment is never taken away, so the same holds.
             let Extent { len, next, .. } = tail.scan.extent;
@@ -288,9 +290,9 @@ impl<'a, D: Disk> Recovery<'a, D> {
         }
     }
 
-    /// Reads a segment from where its index ends, or from its start if it is not the last: an index
-    /// that does not describe the whole of a closed segment may be that of another file.
-    async fn read_segment(&mut self, base: Offset, is_last: bool) -> io::Result<Tail<D::File>> {
+    /// Reads a segment from where its index ends: it was written while the segment was active, of what
+    /// was durable then.
+    async fn read_segment(&mut self, base: Offset) -> io::Result<Tail<D::File>> {
         let file = self.open(base).await?;
         let file_len = file.size().await?;
         let mut from = ScanFrom {
@@ -300,8 +302,7 @@ impl<'a, D: Disk> Recovery<'a, D> {
             dense: !self.compacted,
             now: self.options.now,
         };
-        if is_last
-            && let Some(known) = self.load_index(base).await?.filter(|known| known.extent.len <= file_len)
+        if let Some(known) = self.load_index(base).await?.filter(|known| known.extent.len <= file_len)
             && let Some(producers) = ProducerStates::from_bytes(&known.producers)
         {
             from = ScanFrom { index: known.index, extent: known.extent, producers, ..from };
@@ -317,7 +318,7 @@ impl<'a, D: Disk> Recovery<'a, D> {
         let Tail { base, file, scan: Scan { extent, index, producers, .. }, .. } = tail;
         file.truncate(extent.len).await?;
         file.fdatasync().await?;
-        let bytes = index.to_bytes(extent, &producers.to_bytes());
+        let bytes = index.to_bytes(extent, true, &producers.to_bytes());
         small_file::replace(self.disk, &self.dir, &name::index_file(base), &bytes).await?;
         self.producers = producers;
         self.segments.push(Segment::recovered(base, extent, extent.len, true, index));
@@ -335,6 +336,10 @@ impl<'a, D: Disk> Recovery<'a, D> {
         {
             return Ok(true);
         }
+        // Records that were deleted had been there before.
+        if self.options.checkpoint.is_some_and(|point| next < point.start && later.is_empty()) {
+            return Ok(true);
+        }
         // What an index describes was durable when it was written, and so was all before it.
         let indexed = |file: IndexFile| file.extent.len;
         if len < self.load_index(tail.base).await?.map_or(0, indexed) {
@@ -347,7 +352,7 @@ impl<'a, D: Disk> Recovery<'a, D> {
         }
         // A segment that ends with its index, and is not continued: the next one is missing.
         let whole = self.load_finished_index(tail.base, tail.file_len).await?;
-        if !later.is_empty() && whole.is_some_and(|file| 0 < file.extent.len) {
+        if !later.is_empty() && whole.is_some_and(|file| file.sealed) {
             return Ok(true);
         }
         if valid_batch_beyond(&tail.file, len + TORN_REACH, tail.file_len, next).await? {
@@ -376,7 +381,7 @@ impl<'a, D: Disk> Recovery<'a, D> {
         self.report.corrupt_at = Some(at);
         self.segments.push(Segment::recovered(base, extent, extent.len, false, index));
         self.producers = producers;
-        let found = self.found(LogState::Corrupt { at }, Vec::new(), start.min(at), at);
+        let found = self.found(LogState::Corrupt { at }, Vec::new(), start, at);
         Ok(self.finish(found))
     }
 

@@ -11,85 +11,11 @@ mod sim_harness;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use sim_harness::Workload;
-use storage::disk::sim::{Fault, Operation, SimRng};
-use storage::log::Fence;
-use storage::mutants::Mutant;
+use sim_harness::images::{Seen, try_fault, try_seed};
+use storage::disk::sim::{Fault, Operation};
 
 fn env(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |value| value.parse().expect("a number"))
-}
-
-/// How often something happened that the images are to be of.
-#[derive(Default, Debug)]
-struct Seen {
-    images: u64,
-    compactions: u64,
-    compacted_records: u64,
-    deleted_segments: u64,
-    duplicates: u64,
-    closed_files: u64,
-    fsyncs: u64,
-}
-
-impl Seen {
-    fn add(&mut self, workload: &Workload) {
-        let counters = &workload.store.counters;
-        self.compactions += counters.compactions.get();
-        self.compacted_records += counters.compacted_records.get();
-        self.deleted_segments += counters.deleted_segments.get();
-        self.duplicates += counters.duplicate_batches.get();
-        self.closed_files += counters.closed_files.get();
-        self.fsyncs += counters.fsyncs.get();
-    }
-
-    fn check(&self) {
-        let Seen {
-            images: _,
-            compactions,
-            compacted_records,
-            deleted_segments,
-            duplicates,
-            closed_files,
-            fsyncs,
-        } = *self;
-        let least = [compactions, compacted_records, deleted_segments, duplicates, closed_files, fsyncs];
-        assert!(least.iter().all(|count| 0 < *count), "something never happened: {self:?}");
-    }
-}
-
-/// Runs one seed's workload and tries images at each of its boundaries.
-fn try_seed(seed: u64, mutant: Option<Mutant>) -> Seen {
-    let mut workload = Workload::new(seed, mutant);
-    let mut rng = SimRng::new(seed ^ 0x1337);
-    let mut seen = Seen::default();
-    while workload.tick() {
-        for _ in 0..1 + rng.below(3) {
-            let image_seed = rng.draw();
-            let disk = match rng.below(8) {
-                0 => workload.disk.kill_image(image_seed),
-                _ => workload.disk.crash_image(image_seed),
-            };
-            seen.images += 1;
-            let before = Some((&workload.history, &*workload.told.borrow()));
-            let mut second = Workload::on(disk, seed, mutant, before);
-            // Now and then the recovered broker goes on, and the power goes again.
-            if rng.below(8) == 0 {
-                for _ in 0..rng.below(40) {
-                    second.tick();
-                }
-                let disk = second.disk.crash_image(rng.draw());
-                let before = Some((&second.history, &*second.told.borrow()));
-                Workload::on(disk, seed, mutant, before);
-                seen.images += 1;
-                seen.add(&second);
-            }
-        }
-    }
-    let told = workload.told.borrow();
-    let unasked: Vec<_> = told.fenced.iter().filter(|(_, fence)| **fence != Fence::Deleted).collect();
-    assert!(unasked.is_empty(), "no fault was injected: {unasked:?}");
-    seen.add(&workload);
-    seen
 }
 
 #[test]
@@ -103,13 +29,7 @@ fn acknowledged_records_survive_every_crash_image() {
             );
             std::panic::resume_unwind(panic)
         });
-        seen.images += one.images;
-        seen.compactions += one.compactions;
-        seen.compacted_records += one.compacted_records;
-        seen.deleted_segments += one.deleted_segments;
-        seen.duplicates += one.duplicates;
-        seen.closed_files += one.closed_files;
-        seen.fsyncs += one.fsyncs;
+        seen.join(&one);
         seed += 1;
     }
     if 5000 < wanted {
@@ -120,31 +40,6 @@ fn acknowledged_records_survive_every_crash_image() {
     println!("{images} crash images from seeds {first}..{seed}: 0 acknowledged records lost");
 }
 
-/// The test above is worth something only if it fails where it should.
-#[test]
-fn broken_commits_are_caught() {
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {})); // failures are what we are after
-    let mutants = [
-        Mutant::AckBeforeSync,
-        Mutant::SyncBeforeWritesComplete,
-        Mutant::OneFlushForAll,
-        Mutant::NoDirectorySync,
-    ];
-    let caught: Vec<(Mutant, Option<u64>)> = mutants
-        .into_iter()
-        .map(|mutant| {
-            let seed = (1..1000).find(|seed| catch_unwind(|| try_seed(*seed, Some(mutant))).is_err());
-            (mutant, seed)
-        })
-        .collect();
-    std::panic::set_hook(hook);
-    for (mutant, seed) in &caught {
-        println!("{mutant:?}: caught by seed {seed:?}");
-    }
-    assert!(caught.iter().all(|(_, seed)| seed.is_some()), "not every mutant was caught: {caught:?}");
-}
-
 /// An orderly stop at any moment leaves everything that was accepted, on disk and not in a cache.
 #[test]
 fn an_orderly_stop_loses_nothing() {
@@ -153,8 +48,8 @@ fn an_orderly_stop_loses_nothing() {
         for _ in 0..seed % 37 {
             workload.tick();
         }
-        let (history, told) = (workload.history.clone(), workload.told.clone());
-        let disk = workload.stop();
+        let told = workload.told.clone();
+        let (disk, history) = workload.stop();
         Workload::on(disk, seed, None, Some((&history, &told.borrow())));
     }
 }
@@ -173,23 +68,10 @@ fn the_nth_operation_fails() {
                         std::io::ErrorKind::Other
                     };
                     let fault = Fault { operation, nth, sticky, error };
-                    let result = catch_unwind(AssertUnwindSafe(|| try_fault(seed, fault)));
+                    let result = catch_unwind(AssertUnwindSafe(|| try_fault(seed, fault, None)));
                     assert!(result.is_ok(), "seed {seed}, {fault:?}");
                 }
             }
         }
-    }
-}
-
-fn try_fault(seed: u64, fault: Fault) {
-    // The start itself makes operations; the fault counts from behind them.
-    let probe = Workload::new(seed, None);
-    let nth = fault.nth + probe.disk.count(fault.operation);
-    let mut workload = Workload::with_fault(seed, Fault { nth, ..fault });
-    while workload.tick() {}
-    let told = workload.told.borrow();
-    assert_eq!(told.acks_after_fence, 0, "acknowledged after the disk failed");
-    for image in [workload.disk.kill_image(seed), workload.disk.crash_image(seed)] {
-        Workload::on(image, seed, None, Some((&workload.history, &told)));
     }
 }

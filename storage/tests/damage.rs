@@ -4,70 +4,11 @@
 
 mod sim_harness;
 
-use sim_harness::{Workload, log_ids, read_until_error, run};
-use std::rc::Rc;
-
-use protocol::model::{LeaderEpoch, Offset};
-use storage::checkpoint::Checkpoint;
-use storage::disk::sim::{SimDisk, SimRng};
-use storage::id::LogId;
-use storage::log::{LogState, ReadError};
-use storage::recovery::{RecoveryOptions, recover};
-use storage::store::Store;
-
-/// A disk with a finished workload, stopped in order or not, and what its first log holds.
-fn disk_with_records(seed: u64, clean: bool) -> (SimDisk, LogId, Vec<sim_harness::Sent>) {
-    let mut workload = Workload::new(seed, None);
-    while workload.tick() {}
-    let id = log_ids(1)[0];
-    let sent = workload.history.logs.get(&id).map(|log| log.sent.clone()).unwrap_or_default();
-    if clean {
-        return (workload.stop(), id, sent);
-    }
-    let store = workload.store.clone();
-    run(&workload.disk, async move { store.write_checkpoint().await.expect("the disk works") });
-    (workload.disk.crash_image(seed), id, sent)
-}
-
-/// Recovers the log. Its state; whether a reader was told of damage, at once or when it got there; and
-/// all that it was served.
-fn recover_log(disk: &SimDisk, id: LogId) -> (LogState, bool, Vec<sim_harness::Sent>) {
-    let inner = disk.clone();
-    run(disk, async move {
-        let checkpoint = Checkpoint::read_all(&inner).await.expect("the disk works");
-        let now = protocol::model::Timestamp::from_millis(2_000_000);
-        let mut options = RecoveryOptions::new(sim_harness::config(0, id), LeaderEpoch::FIRST, now);
-        options.checkpoint = checkpoint.logs.get(&id).copied();
-        let recovered =
-            recover(&inner, id, &options).await.expect("bad contents are not an error of the disk");
-        let state = recovered.log.state().clone();
-        let store = Rc::new(Store::new(inner, sim_harness::store_options(None)));
-        let log = store.add(id, recovered.log, options.checkpoint);
-        let (served, error) = read_until_error(&store, &log).await;
-        if let LogState::Corrupt { at } = &state {
-            let read = store.plan_read(&log, *at, 1000, &mut Vec::new());
-            assert_eq!(read.err(), Some(ReadError::Corrupt { at: *at }), "what is above is refused by name");
-        }
-        let told = error.is_some() || matches!(state, LogState::Corrupt { .. });
-        (state, told, served)
-    })
-}
-
-fn check_prefix(served: &[sim_harness::Sent], sent: &[sim_harness::Sent], what: &str) {
-    assert!(served.len() <= sent.len(), "{what}: more than was sent");
-    for (served, sent) in served.iter().zip(sent) {
-        assert!(
-            served.base == sent.base && served.bytes == sent.bytes,
-            "{what}: another batch at {}",
-            sent.base
-        );
-    }
-}
-
-/// Log files only: an index or a checkpoint may be replaced.
-fn log_files(disk: &SimDisk) -> Vec<String> {
-    disk.files().into_iter().filter(|path| path.ends_with(".log")).collect()
-}
+use protocol::model::Offset;
+use sim_harness::run;
+use sim_harness::wreck::{check_prefix, disk_with_records, log_files, recover_log};
+use storage::disk::sim::SimRng;
+use storage::log::LogState;
 
 #[test]
 fn a_flipped_bit_in_a_log_is_never_served_and_deletes_nothing() {
@@ -85,7 +26,7 @@ fn a_flipped_bit_in_a_log_is_never_served_and_deletes_nothing() {
         let (at, bit) = (rng.below(len), rng.below(8));
         let before = log_files(&disk);
         disk.damage(&path, |bytes| bytes[at] ^= 1 << bit);
-        let (_, told, served) = recover_log(&disk, id);
+        let (_, told, served) = recover_log(&disk, id, None);
         check_prefix(&served, &sent, &format!("seed {seed}, byte {at} of {path}"));
         // A flip in the zeroes behind the last batch, or in a part of the header that the broker sets
         // anew, harms nothing; any other one is told.
@@ -110,10 +51,10 @@ fn a_corrupt_log_stays_corrupt_over_restarts() {
                 *byte ^= 0xff;
             }
         });
-        let (first, told, _) = recover_log(&disk, id);
+        let (first, told, _) = recover_log(&disk, id, None);
         assert!(told || disk.contents(&path).is_none_or(|bytes| bytes.len() < 30), "seed {seed}");
         let contents = disk.contents(&path);
-        let (second, ..) = recover_log(&disk, id);
+        let (second, ..) = recover_log(&disk, id, None);
         assert_eq!(first, second, "seed {seed}");
         assert_eq!(disk.contents(&path), contents, "seed {seed}: nothing was cut");
     }
@@ -136,7 +77,7 @@ fn a_missing_segment_is_noticed() {
                 run(&image, async move {
                     storage::disk::Disk::remove_file(&inner, &path).await.expect("it is there");
                 });
-                let (state, _, served) = recover_log(&image, id);
+                let (state, _, served) = recover_log(&image, id, None);
                 check_prefix(&served, &sent, &format!("seed {seed}, without {gone}"));
                 assert!(
                     matches!(state, LogState::Corrupt { .. }),
@@ -168,7 +109,7 @@ fn indexes_and_checkpoints_can_be_lost_or_garbled() {
                     }
                 });
             }
-            let (state, _, served) = recover_log(&disk, id);
+            let (state, _, served) = recover_log(&disk, id, None);
             assert_eq!(state, LogState::Open, "seed {seed}");
             check_prefix(&served, &sent, &format!("seed {seed}"));
             assert_eq!(served.len(), sent.len(), "seed {seed}: everything was durable");

@@ -91,12 +91,13 @@ fn the_index_is_shown_as_it_is_written() {
     let batch = builder.finish();
     let (batch, _) = Batch::split_first(&batch).expect("a batch");
     producers.apply(&batch, Offset::new(1500), Offset::new(1540), last);
-    let bytes = index.to_bytes(extent, &producers.to_bytes());
+    let bytes = index.to_bytes(extent, true, &producers.to_bytes());
     check_shown(&labelled(
         &bytes,
         &[
             (4, "magic \"RLIX\""),
-            (4, "version 2"),
+            (2, "version 2"),
+            (2, "sealed: 1, the segment was closed"),
             (4, "count: 2 entries"),
             (4, "crc-32c of what follows"),
             (8, "len: the segment holds 70,000 bytes of batches"),

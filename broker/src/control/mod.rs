@@ -19,6 +19,7 @@ use protocol::api::{
 use protocol::model::{ErrorCode, ShardId, TopicId, TopicName};
 use storage::catalog::{Catalog, CatalogError, MetadataLog, MetadataRecord, NewTopic, TopicRefusal};
 use storage::directory::DataDirectory;
+use storage::mutants::Mutation;
 
 mod producer_ids;
 use producer_ids::ProducerIds;
@@ -113,16 +114,8 @@ fn finish_deletion(
 fn report_strays(directory: &DataDirectory, catalog: &Catalog) {
     let known: Vec<String> =
         catalog.topics().chain(catalog.deleting()).map(|topic| topic.id.to_string()).collect();
-    match directory.topic_dirs() {
-        Ok(dirs) => {
-            for dir in dirs.into_iter().filter(|dir| !known.contains(dir)) {
-                tracing::warn!(
-                    dir,
-                    "a directory below topics/ belongs to no topic of the catalog; it is left alone"
-                );
-            }
-        }
-        Err(error) => tracing::warn!(%error, "cannot list topics/"),
+    if let Err(error) = directory.report_strays(&known, Mutation::default()) {
+        tracing::warn!(%error, "cannot list topics/");
     }
 }
 

@@ -14,6 +14,8 @@ use glommio::{Latency, LocalExecutorBuilder, Placement, Shares, TaskQueueHandle}
 
 pub mod net;
 
+pub mod pulse;
+
 pub mod probe;
 
 mod sys;

@@ -39,9 +39,6 @@ const RECOVERIES_AT_ONCE: usize = 64;
 /// How long a stopping shard waits for its clients to take their replies.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
-/// How long a missed wake-up can delay a start.
-const AWAKE_INTERVAL: Duration = Duration::from_millis(10);
-
 /// Everything a shard is started with.
 pub struct ShardStart {
     pub id: ShardId,
@@ -51,6 +48,7 @@ pub struct ShardStart {
     pub checkpoint: Arc<Checkpoint>,
     pub listener: OwnedFd,
     pub inbox: Receiver<ShardMessage>,
+    pub pulse: Receiver<()>,
     pub peers: Vec<Sender<ShardMessage>>,
     pub control: Sender<ControlMessage>,
     pub connections: Arc<AtomicUsize>,
@@ -77,13 +75,11 @@ pub async fn run(start: ShardStart) {
     let ready = start.ready.clone();
     let stopped = start.stopped.clone();
     let (inbox, listener) = (start.inbox.clone(), start.listener.try_clone());
-    let opening = Rc::new(Cell::new(true));
-    runtime::spawn(keep_awake(opening.clone()));
+    runtime::spawn(feel_pulse(start.pulse.clone()));
     let opened = match listener {
         Ok(listener) => open(start).await.map(|shard| (shard, listener)),
         Err(error) => Err(error.to_string()),
     };
-    opening.set(false);
     let (shard, listener) = match opened {
         Ok(opened) => opened,
         Err(error) => {
@@ -116,13 +112,9 @@ pub async fn run(start: ShardStart) {
     let _ = stopped.send(result); // as above
 }
 
-/// Wakes the shard now and then while it opens. Without it one start in a hundred sleeps for ever, all
-/// of its I/O done (4 of 460 starts; 0 of 734 with it): a wake-up is missed below us, and housekeeping's
-/// timer, which would end that, is not there yet. Why it is missed is not known.
-async fn keep_awake(opening: Rc<Cell<bool>>) {
-    while opening.get() {
-        runtime::sleep(AWAKE_INTERVAL).await;
-    }
+/// Is woken from outside now and then; see [`crate::runtime::pulse`].
+async fn feel_pulse(pulse: Receiver<()>) {
+    while pulse.recv().await.is_ok() {}
 }
 
 async fn open(start: ShardStart) -> Result<Rc<Shard>, String> {

@@ -99,7 +99,7 @@ fn disk_with(files: &Files) -> SimDisk {
     let (inner, files) = (disk.clone(), files.clone());
     run(&disk, async move {
         inner.create_dir(TOPICS_DIR).await.expect("the disk works");
-        create_log_dirs(&inner, id()).await.expect("the disk works");
+        create_log_dirs(&inner, &[id()]).await.expect("the disk works");
         for (name, bytes) in files.iter().filter(|(name, bytes)| *name != "checkpoint" && !bytes.is_empty()) {
             let file = inner.create(&format!("{}/{name}", id().dir())).await.expect("the disk works");
             let mut buf = inner.alloc(bytes.len().next_multiple_of(BLOCK));

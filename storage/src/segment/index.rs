@@ -3,16 +3,16 @@
 //!     entry      offset   position   max timestamp of all batches before `position`
 //!     every 64 KiB of log one entry, always at the start of a batch; the first at position 0
 //!
-//! File, all little-endian, CRC-32C over the count and everything behind the checksum:
+//! File, all little-endian, CRC-32C over `sealed`, the count and everything behind the checksum:
 //!
-//!      0      4        8       12     16     24     32              40     48         56
-//!      ├──────┼────────┼───────┼──────┼──────┼──────┼───────────────┼──────┼──────────┼── entries ─┬── producers ─
-//!      │ RLIX │ version│ count │ crc  │ len  │ next │ max_timestamp │ born │ appended │ 24 B each  │ (log/producers.rs)
+//!      0      4     6        8       12     16     24     32              40     48         56
+//!      ├──────┼─────┼────────┼───────┼──────┼──────┼──────┼───────────────┼──────┼──────────┼── entries ─┬── producers ─
+//!      │ RLIX │ ver │ sealed │ count │ crc  │ len  │ next │ max_timestamp │ born │ appended │ 24 B each  │ (log/producers.rs)
 //!
 //!      entry: offset, position, max timestamp of all batches before position
 //!
 //! `len` and `next` say which state of the segment the file describes: how many bytes, up to which
-//! offset. A file that describes another state than the segment is in is of no use. All of what it
+//! offset; `sealed` whether the segment was closed there. A file that describes another state than the segment is in is of no use. All of what it
 //! describes was durable before the file was written. `producers` is what the log knew of its
 //! idempotent producers at `next`: one file fewer per segment than a snapshot of its own, and a segment
 //! whose index is lost has to be read again anyway, which gives the producers too.
@@ -30,7 +30,7 @@ pub const INDEX_INTERVAL: u64 = 64 << 10;
 pub const INDEX_BYTES_MAX: usize = 64 << 20;
 
 const MAGIC: [u8; 4] = *b"RLIX";
-const VERSION: u32 = 2;
+const VERSION: u16 = 2;
 const HEADER_LEN: usize = 16;
 const EXTENT_LEN: usize = 40;
 const ENTRY_LEN: usize = 24;
@@ -121,8 +121,8 @@ impl SparseIndex {
         self.entries.get(after.checked_sub(1)?).copied()
     }
 
-    /// The file that describes the segment in the state `extent`.
-    pub fn to_bytes(&self, extent: Extent, producers: &[u8]) -> Vec<u8> {
+    /// The file that describes the segment in the state `extent`; `sealed` if it was closed there.
+    pub fn to_bytes(&self, extent: Extent, sealed: bool, producers: &[u8]) -> Vec<u8> {
         let mut body = Vec::with_capacity(EXTENT_LEN + self.entries.len() * ENTRY_LEN + producers.len());
         body.extend_from_slice(&extent.len.to_le_bytes());
         body.extend_from_slice(&extent.next.get().to_le_bytes());
@@ -139,8 +139,10 @@ impl SparseIndex {
         let mut out = Vec::with_capacity(HEADER_LEN + body.len());
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
+        let sealed = u16::from(sealed);
+        out.extend_from_slice(&sealed.to_le_bytes());
         out.extend_from_slice(&count.to_le_bytes());
-        out.extend_from_slice(&checksum(count, &body).to_le_bytes());
+        out.extend_from_slice(&checksum(sealed, count, &body).to_le_bytes());
         out.extend_from_slice(&body);
         out
     }
@@ -157,6 +159,8 @@ impl SparseIndex {
 pub struct IndexFile {
     pub index: SparseIndex,
     pub extent: Extent,
+    /// Whether the segment was closed in this state.
+    pub sealed: bool,
     /// The producers at `extent.next`, as [`ProducerStates`](crate::log::ProducerStates) stores them.
     pub producers: Vec<u8>,
 }
@@ -166,8 +170,10 @@ impl IndexFile {
     pub fn from_bytes(bytes: &[u8], base: Offset) -> Option<IndexFile> {
         let (header, body) = bytes.split_at_checked(HEADER_LEN)?;
         let word = |at: usize| header.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
-        let whole =
-            header.starts_with(&MAGIC) && word(4)? == VERSION && word(12)? == checksum(word(8)?, body);
+        let half = |at: usize| header.get(at..at + 2)?.try_into().ok().map(u16::from_le_bytes);
+        let whole = header.starts_with(&MAGIC)
+            && half(4)? == VERSION
+            && word(12)? == checksum(half(6)?, word(8)?, body);
         if !whole {
             return None;
         }
@@ -183,13 +189,15 @@ impl IndexFile {
             && entries.is_empty() == (extent.len == 0)
             && base <= extent.next;
         let producers = producers.to_vec();
-        (ascending && fits).then_some(IndexFile { index: SparseIndex { entries }, extent, producers })
+        let sealed = half(6)? == 1;
+        (ascending && fits).then_some(IndexFile { index: SparseIndex { entries }, extent, sealed, producers })
     }
 }
 
 /// Of the count too: a wrong one would take producers for entries.
-fn checksum(count: u32, body: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&count.to_le_bytes()), body)
+fn checksum(sealed: u16, count: u32, body: &[u8]) -> u32 {
+    let head = crc32c::crc32c_append(crc32c::crc32c(&sealed.to_le_bytes()), &count.to_le_bytes());
+    crc32c::crc32c_append(head, body)
 }
 
 fn parse_extent(bytes: &[u8]) -> Option<Extent> {
@@ -250,12 +258,12 @@ mod tests {
             born: Timestamp::from_millis(7),
             appended: Timestamp::from_millis(200),
         };
-        let bytes = sample().to_bytes(extent, b"producers");
+        let bytes = sample().to_bytes(extent, true, b"producers");
         let read = |bytes: &[u8]| IndexFile::from_bytes(bytes, Offset::new(100));
         let producers = b"producers".to_vec();
-        assert_eq!(read(&bytes), Some(IndexFile { index: sample(), extent, producers }));
+        assert_eq!(read(&bytes), Some(IndexFile { index: sample(), extent, sealed: true, producers }));
         assert_eq!(SparseIndex::from_bytes(&bytes, Offset::new(101)), None);
-        assert_eq!(read(&sample().to_bytes(Extent { len: INDEX_INTERVAL, ..extent }, &[])), None);
+        assert_eq!(read(&sample().to_bytes(Extent { len: INDEX_INTERVAL, ..extent }, true, &[])), None);
         for at in 0..bytes.len() {
             assert_eq!(read(&bytes[..at]), None, "cut at {at}");
             let mut flipped = bytes.clone();

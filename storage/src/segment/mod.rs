@@ -142,7 +142,7 @@ impl Segment {
 
     /// The index file of the segment as it is. `producers` are those at its end.
     pub fn index_bytes(&self, producers: &[u8]) -> Vec<u8> {
-        self.index.to_bytes(self.extent, producers)
+        self.index.to_bytes(self.extent, self.sealed, producers)
     }
 
     pub fn producers(&self) -> Option<&[u8]> {

@@ -197,7 +197,7 @@ impl<D: Disk> Store<D> {
         writer.finish(self).await?;
         let extent = Extent { born: first.born, appended: last.appended, ..writer.extent };
         assert_eq!(extent.next, last.next, "BUG: the last batch of a group stays");
-        let bytes = writer.index.to_bytes(extent, &producers);
+        let bytes = writer.index.to_bytes(extent, true, &producers);
         small_file::replace(&self.disk, &log.dir, &name::cleaned_index_file(*base), &bytes).await?;
         self.mark_compacted(log).await?;
         if !log_is_open(log) || self.stopping.get() {

@@ -34,6 +34,9 @@ impl<D: Disk> Store<D> {
     /// Closes segments that are old enough, forgets silent producers, and deletes what has expired.
     /// Call now and then. An error leaves files for the next time.
     pub async fn keep_house(&self) -> io::Result<()> {
+        if self.stopping.get() {
+            return Ok(());
+        }
         let now = (self.options.wall_clock)();
         let mut expired = false;
         for log in self.logs() {
@@ -129,7 +132,8 @@ impl<D: Disk> Store<D> {
             return next < log.unfinished.get();
         }
         let indexed = log.indexed.get().is_some_and(|(base, _)| base == next);
-        if !indexed {
+        // While the store stops nobody may be left to write it.
+        if !indexed && !self.stopping.get() {
             log.index_due.set(true);
             self.mark_for_maintenance(log);
         }

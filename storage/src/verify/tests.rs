@@ -73,7 +73,7 @@ impl Directory {
     fn write(&self, base: Offset, next: Offset, bytes: &[u8], index: &SparseIndex) {
         let extent = Extent { len: bytes.len() as u64, next, ..Extent::empty(base) };
         fs::write(self.partition.join(name::log_file(base)), bytes).unwrap();
-        fs::write(self.partition.join(name::index_file(base)), index.to_bytes(extent, &[])).unwrap();
+        fs::write(self.partition.join(name::index_file(base)), index.to_bytes(extent, true, &[])).unwrap();
     }
 
     /// The segments' paths, oldest first.

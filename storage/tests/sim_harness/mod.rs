@@ -30,11 +30,17 @@ use storage::store::{
     ColdError, Events, MAINTENANCE_TASKS, OpenLog, ROUNDS_IN_FLIGHT, Store, StoreOptions, remove_log_files,
 };
 
+pub mod images;
+
+pub mod wreck;
+
 pub mod check;
 pub use check::{History, LogHistory, Sent, check_recovered};
 
 thread_local! {
     static NOW: Cell<i64> = const { Cell::new(1_000_000) };
+    /// Producer ids are never given out twice, as the catalog sees to.
+    static NEXT_PRODUCER: Cell<i64> = const { Cell::new(100) };
 }
 
 /// The clock that steps: preparation has its smallest size.
@@ -175,6 +181,7 @@ impl Workload {
     pub fn new(seed: u64, mutant: Option<Mutant>) -> Workload {
         let scope = if seed & 1 == 0 { FlushScope::Device } else { FlushScope::File };
         NOW.with(|now| now.set(1_000_000));
+        NEXT_PRODUCER.with(|next| next.set(100));
         let disk = SimDisk::new(seed, scope);
         Workload::on(disk, seed, mutant, None)
     }
@@ -199,10 +206,6 @@ impl Workload {
     ) -> Workload {
         let mut rng = SimRng::new(seed ^ 0xC0FFEE);
         let logs = log_ids(1 + rng.below(3));
-        if before.is_some() {
-            // Other numbers after a restart, or a new producer would be taken for the one before it.
-            rng = SimRng::new(seed ^ 0xBEEF);
-        }
         let store = Rc::new(Store::new(disk.clone(), store_options(mutant)));
         let told = Rc::new(RefCell::new(Told::default()));
         let removed: BTreeMap<LogId, bool> =
@@ -277,8 +280,48 @@ impl Workload {
         true
     }
 
+    /// Runs a future of the store to its end, with everything else that goes on.
+    pub fn block_on<T: 'static, F: Future<Output = T> + 'static>(
+        &mut self,
+        task: impl FnOnce(Rc<Store<SimDisk>>, Listener) -> F,
+    ) -> T {
+        let done = Rc::new(RefCell::new(None));
+        let (slot, task) = (done.clone(), task(self.store.clone(), Listener(self.told.clone())));
+        let task = async move {
+            let value = task.await;
+            *slot.borrow_mut() = Some(value);
+        };
+        self.pool.spawner().spawn_local(task).expect("the pool lives");
+        loop {
+            self.pool.run_until_stalled();
+            if let Some(value) = done.borrow_mut().take() {
+                self.note_starts();
+                return value;
+            }
+            assert!(self.disk.step(), "stuck: the future waits for something that is not the disk");
+        }
+    }
+
+    /// Completes up to `count` operations of the disk.
+    pub fn step(&mut self, count: usize) {
+        for _ in 0..count {
+            self.pool.run_until_stalled();
+            self.disk.step();
+        }
+        self.pool.run_until_stalled();
+        self.note_starts();
+    }
+
+    /// Begins something and does not wait for it.
+    pub fn begin<F: Future<Output = ()> + 'static>(
+        &mut self,
+        task: impl FnOnce(Rc<Store<SimDisk>>, Listener) -> F,
+    ) {
+        self.spawn(task);
+    }
+
     /// Where logs begin moves without anybody asking: by retention.
-    fn note_starts(&mut self) {
+    pub fn note_starts(&mut self) {
         for log in self.store.logs() {
             let (start, clean) = log.read(|log| (log.start(), log.clean_upto()));
             let history = self.history.logs.entry(log.id()).or_default();
@@ -295,7 +338,7 @@ impl Workload {
         has
     }
 
-    fn delete_records(&mut self) -> bool {
+    pub fn delete_records(&mut self) -> bool {
         let id = self.any_log();
         let Some(log) = self.store.get(id) else { return true };
         let (start, end) = log.read(|log| (log.start(), log.high_watermark()));
@@ -309,7 +352,7 @@ impl Workload {
         })
     }
 
-    fn remove_log(&mut self) -> bool {
+    pub fn remove_log(&mut self) -> bool {
         let id = self.any_log();
         let told = self.told.clone();
         if told.borrow().removed.contains_key(&id) {
@@ -327,8 +370,8 @@ impl Workload {
         self.logs[self.rng.below(self.logs.len())]
     }
 
-    /// Stops in order, and gives back the disk that is left.
-    pub fn stop(mut self) -> SimDisk {
+    /// Stops in order, and gives back the disk that is left and what was sent.
+    pub fn stop(mut self) -> (SimDisk, History) {
         let store = self.store.clone();
         let done = Rc::new(RefCell::new(false));
         let told = done.clone();
@@ -349,10 +392,10 @@ impl Workload {
             let complete = acknowledged == log.end || removed;
             assert!(complete, "log {id}: accepted below {}, acknowledged below {acknowledged}", log.end);
         }
-        self.disk.crash_image(1)
+        (self.disk.crash_image(1), self.history)
     }
 
-    fn append(&mut self) {
+    pub fn append(&mut self) {
         let id = self.any_log();
         let Some(log) = self.store.get(id) else { return };
         let producer = (self.rng.below(3) == 0).then(|| self.producer(id));
@@ -377,14 +420,16 @@ impl Workload {
     }
 
     /// The log's producer as it is, or a new one.
-    fn producer(&mut self, id: LogId) -> Producer {
-        let fresh = (self.rng.draw() >> 2).cast_signed();
-        let fresh = || Producer { id: fresh, next_sequence: 0, batches: Vec::new() };
+    fn producer(&self, id: LogId) -> Producer {
+        let fresh = || {
+            let id = NEXT_PRODUCER.with(|next| next.replace(next.get() + 1));
+            Producer { id, next_sequence: 0, batches: Vec::new() }
+        };
         self.producers.get(&id).cloned().unwrap_or_else(fresh)
     }
 
     /// Sends one of a producer's last five batches again, as a client does that got no reply.
-    fn retry(&mut self) -> bool {
+    pub fn retry(&mut self) -> bool {
         let id = self.any_log();
         let (Some(log), Some(producer)) = (self.store.get(id), self.producers.get(&id)) else { return true };
         let last = producer.batches.iter().rev().take(5).nth(self.rng.below(5));
