@@ -96,7 +96,7 @@ impl Fill {
         admin.create_topic(TopicSpec::new(&topic).config("segment.bytes", "4194304")).await.expect("room");
         self.take_ballast();
         let producer = client.producer().linger(Duration::ZERO).delivery_timeout(Duration::from_millis(500));
-        let producer = producer.build();
+        let producer = producer.build().expect("a valid producer");
         self.fill(&producer, &topic).await;
         assert!(broker.is_alive(), "a full disk ended the broker");
         if !self.kept.is_empty() {

@@ -3,7 +3,9 @@
 //!     serve ─ producers, acks=all ─ SIGKILL ─▶ serve again ─▶ read ─▶ check ─▶ next cycle
 //!                                                  └ every fifth time killed once more while it recovers
 //!
-//! Beside the ledger's topic run one that is compacted and one with retention (`common/side.rs`).
+//! Beside the ledger's topic run one that is compacted and one with retention (`common/side.rs`), and
+//! between clients and broker a network that loses replies and cuts connections (broker/tests/proxy):
+//! producers try again, and nothing is there twice.
 //!
 //! The broker is the real binary, on the disk that the target directory is on, and on XFS and ext4 in
 //! loop images where root may mount them. `RINGLOG_KILL_CYCLES=n` sets how many times it is killed (20
@@ -11,15 +13,29 @@
 
 mod common;
 
+#[path = "../../broker/tests/proxy/mod.rs"]
+mod proxy;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use common::ledger::{PARTITIONS, TOPIC};
 use common::{Broker, Filesystem, Ledger, Load, LoopDisk, Policy, Rng, Scratch, Side, env};
+use proxy::Proxy;
 use ringlog_client::{Client, TopicSpec};
 
 /// Sparse: only what is written takes space.
 const DISK_MEGABYTES: u64 = 16 << 10;
+
+/// Replies that are lost, and connections that are cut, in thousandths of the replies.
+const REPLIES_LOST: u32 = 10;
+const REPLIES_CUT: u32 = 3;
+
+/// A reply that takes longer is taken for lost.
+const REQUEST_TIMEOUT: Duration = Duration::from_millis(150);
+
+/// So that kills meet checkpoints too.
+const QUICK: &str = "storage.checkpoint_interval=100ms";
 
 struct Loop {
     data_dir: PathBuf,
@@ -28,13 +44,24 @@ struct Loop {
     ledger: Ledger,
     /// Topics beside the ledger's, under the same kills.
     sides: Vec<Side>,
+    proxy: Proxy,
 }
 
 impl Loop {
+    /// Starts the broker behind the proxy, which loses nothing yet.
     async fn start(&self) -> (Broker, Client) {
-        let broker = Broker::start(&self.data_dir, &self.log, &[]);
-        let client = Client::connect(broker.addr.clone()).await.expect("the broker is ready");
-        (broker, client)
+        self.proxy.set_faults(0, 0);
+        let advertised = format!("listener.advertised={}", self.proxy.addr());
+        let broker = Broker::start(&self.data_dir, &self.log, &[&advertised, QUICK]);
+        self.proxy.lead_to(broker.addr.parse().expect("an address"));
+        let client = Client::connect(self.proxy.addr().to_string()).await;
+        (broker, client.expect("the broker is ready"))
+    }
+
+    /// A client that does not wait long for a reply before it tries again.
+    async fn impatient_client(&self) -> Client {
+        let client = Client::builder().bootstrap(self.proxy.addr().to_string());
+        client.request_timeout(REQUEST_TIMEOUT).build().await.expect("the broker is ready")
     }
 
     async fn check(&mut self, client: &Client, from_start: bool) {
@@ -55,6 +82,9 @@ impl Loop {
         } else {
             self.check(&client, cycle.is_multiple_of(50)).await;
         }
+        drop(client);
+        let client = self.impatient_client().await;
+        self.proxy.set_faults(REPLIES_LOST, REPLIES_CUT);
         let sides: Vec<_> = self.sides.iter_mut().map(|side| side.begin(&client, &mut self.rng)).collect();
         let load = Load::begin(&client, cycle, &mut self.rng);
         tokio::time::sleep(Duration::from_millis(20 + self.rng.below(500))).await;
@@ -65,7 +95,7 @@ impl Loop {
             side.note(load).await;
         }
         if cycle % 5 == 4 {
-            let mut process = Broker::spawn(&self.data_dir, &self.log, &[]);
+            let mut process = Broker::spawn(&self.data_dir, &self.log, &[QUICK]);
             std::thread::sleep(Duration::from_millis(1 + self.rng.below(50)));
             process.kill().expect("it is ours to kill");
             process.wait().expect("it was started by us");
@@ -86,6 +116,7 @@ async fn kill_in(dir: &Path, log: &Path, name: &str, cycles: u64) {
         rng: Rng(seed),
         ledger: Ledger::default(),
         sides: Vec::new(),
+        proxy: Proxy::start(seed),
     };
     for cycle in 0..cycles as u32 {
         kills.one_cycle(cycle).await;
@@ -98,6 +129,9 @@ async fn kill_in(dir: &Path, log: &Path, name: &str, cycles: u64) {
     for side in &kills.sides {
         println!("{}", side.summary());
     }
+    let faults = kills.proxy.faults();
+    let (lost, cut) = (&faults.lost_count, &faults.cut_count);
+    println!("network: {lost:?} replies lost, {cut:?} connections cut");
     println!(
         "{cycles} kills on {name} (seed {seed}) in {:?}: {acknowledged} acknowledged, {found} found, \
          lost 0 duplicated 0 reordered 0",
@@ -110,13 +144,13 @@ async fn kill_on(filesystem: Filesystem) {
         Ok(disk) => disk,
         Err(why) => return println!("not run on {}: {why}", filesystem.name()),
     };
-    kill_in(&disk.at(), disk.outside(), filesystem.name(), env("RINGLOG_KILL_CYCLES", 5)).await;
+    kill_in(&disk.at(), disk.outside(), filesystem.name(), env("RINGLOG_KILL_CYCLES", 10)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_records_survive_sigkill() {
     let scratch = Scratch::new("kill-loop");
-    kill_in(scratch.path(), scratch.path(), "this disk", env("RINGLOG_KILL_CYCLES", 20)).await;
+    kill_in(scratch.path(), scratch.path(), "this disk", env("RINGLOG_KILL_CYCLES", 50)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

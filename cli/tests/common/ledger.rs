@@ -67,8 +67,13 @@ impl Load {
 async fn produce(client: Client, producer: u32, cycle: u32, seed: u64) -> Acknowledged {
     let mut rng = Rng(seed);
     let codec = [Codec::None, Codec::Lz4][(producer % 2) as usize];
-    let sender =
-        client.producer().acks(Acks::All).compression(codec).linger(Duration::from_millis(1)).build();
+    let sender = client
+        .producer()
+        .acks(Acks::All)
+        .compression(codec)
+        .linger(Duration::from_millis(1))
+        .build()
+        .expect("a valid producer");
     // Answers are taken as they come, so that it is known which came before the end.
     let (tickets, mut answers) = tokio::sync::mpsc::unbounded_channel();
     let collect = tokio::spawn(async move {

@@ -184,7 +184,8 @@ fn filler(version: Version) -> usize {
 
 async fn produce(client: Client, topic: &'static str, first: u64, seed: u64) -> Sent {
     let mut rng = Rng(seed);
-    let sender = client.producer().acks(Acks::All).linger(Duration::from_millis(1)).build();
+    let sender =
+        client.producer().acks(Acks::All).linger(Duration::from_millis(1)).build().expect("a valid producer");
     let mut tickets = Vec::new();
     for version in first..first + RECORDS_MAX {
         let version = Version { key: rng.below(KEYS), version };
