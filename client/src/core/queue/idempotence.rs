@@ -131,6 +131,20 @@ fn a_batch_that_expires_before_it_is_sent_leaves_no_hole() {
     assert_eq!(stamps(&send(&mut queue, start + DELIVERY)), [(0, 1)], "its sequence went to the next");
 }
 
+/// The last batch expired in the pause before its retry, and nobody was told to look at the next record.
+#[test]
+fn a_pause_ends_also_behind_a_hole() {
+    let (mut queue, start, flights) = sent(1);
+    queue.handle_failure(start, flights[0], false, &error(), 0.5);
+    let over = start + DELIVERY;
+    assert!(queue.poll_expired(over).is_some());
+    let alarm = queue.poll_timeout(true).expect("the end of the pause is an alarm");
+    assert!(queue.poll_send(alarm.max(over)).is_none());
+    assert_eq!(queue.poll_timeout(true), None, "nothing is left to do");
+    assert!(append(&mut queue, over, 10, 1).wake, "the driver has to ask for an identity");
+    assert!(queue.wants_identity());
+}
+
 #[test]
 fn behind_a_batch_that_was_refused_for_good_the_rest_begins_again() {
     let (mut queue, start, flights) = sent(3);

@@ -334,10 +334,13 @@ impl<S: Clone> Queue<S> {
         let first = self.lane.batches().next().map(|batch| batch.deadline);
         let open = self.open.as_ref();
         let deadline = first.or(open.map(|open| open.since + self.options.delivery_timeout));
-        let send = if !connected || !self.lane.has_room() || !self.is_in_sequence() {
+        let send = if !connected || !self.lane.has_room() {
             None
         } else if self.pause_until.is_some() {
+            // It ends by `poll_send`, also where nothing waits: `append` counts on it.
             self.pause_until
+        } else if !self.is_in_sequence() {
+            None
         } else if self.lane.is_waiting() {
             // Contract: `poll_send` was called until there was nothing more to send.
             None
