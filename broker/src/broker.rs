@@ -22,7 +22,7 @@ use storage::directory::{DataDirectory, DirectoryError, META_DIR};
 use crate::config::{Config, ConfigError};
 use crate::control::{Control, ControlMessage, Identity, open_catalog};
 use crate::runtime::probe::{EnvironmentError, check_environment};
-use crate::runtime::{ExecutorOptions, ShardThread, net, pulse, start_shard};
+use crate::runtime::{ExecutorOptions, ShardThread, net, pulse, raise_open_files, start_shard};
 use crate::shard::{ShardMessage, ShardStart, run};
 
 /// Why a broker did not start. Nothing is left running, and nothing on disk has changed but what the
@@ -93,7 +93,7 @@ impl Broker {
         let listen_error = |error| StartError::Listen { addr: config.listen, error };
         let (addr, listeners) = net::bind(config.listen, shards).map_err(listen_error)?;
         let identity = identity(&config, &catalog, addr, shards);
-        let config = Arc::new(config);
+        let config = Arc::new(fit_open_files(config));
 
         let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| async_channel::unbounded()).unzip();
         let (control_sender, control_inbox) = async_channel::unbounded();
@@ -230,6 +230,30 @@ impl Drop for Broker {
             tracing::error!(%error, "the broker did not stop in order");
         }
     }
+}
+
+/// Files that are no segments and no connections: the catalog, rings, directories being synced.
+const OTHER_FILES: u64 = 256;
+
+/// Lowers `storage.files_max` to what the process may open beside its connections, which get at most
+/// half: a segment that cannot be opened would stop its partition, a connection can be made again.
+fn fit_open_files(mut config: Config) -> Config {
+    let limit = raise_open_files().unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot ask for the limit of open files; taking 1024");
+        1024
+    });
+    let connections = (config.connections_max as u64).min(limit / 2);
+    let files = limit.saturating_sub(OTHER_FILES + connections) / config.cpus.len() as u64;
+    let files = usize::try_from(files).unwrap_or(usize::MAX).max(16);
+    if files < config.files_max {
+        tracing::warn!(
+            limit,
+            files,
+            "storage.files_max is lowered: the process may not open more (ulimit -n)"
+        );
+        config.files_max = files;
+    }
+    config
 }
 
 fn identity(

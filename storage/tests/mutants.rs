@@ -18,7 +18,10 @@ use storage::mutants::{Mutant, Mutation};
 const SEEDS: u64 = 1000;
 
 /// A fault, what it would do to a broker, and the check that has to notice it.
-type Case = (Mutant, &'static str, fn(u64, Option<Mutant>));
+type Case = (Mutant, &'static str, Check);
+
+/// Panics for some seed if the fault is on.
+type Check = fn(u64, Option<Mutant>);
 
 const CASES: [Case; 13] = [
     (Mutant::AckBeforeSync, "acknowledges before the fdatasync", power_cuts),
@@ -73,7 +76,7 @@ fn orphans(_: u64, mutant: Option<Mutant>) {
     assert!(stray.exists(), "it is left alone");
 }
 
-fn first_caught(check: fn(u64, Option<Mutant>), mutant: Mutant) -> Option<u64> {
+fn first_caught(check: Check, mutant: Mutant) -> Option<u64> {
     (1..=SEEDS).find(|seed| catch_unwind(AssertUnwindSafe(|| check(*seed, Some(mutant)))).is_err())
 }
 
@@ -96,8 +99,8 @@ fn every_mutant_is_caught() {
     check_documented(&table);
 }
 
-fn name_of(check: fn(u64, Option<Mutant>)) -> &'static str {
-    let named: [(fn(u64, Option<Mutant>), &str); 4] = [
+fn name_of(check: Check) -> &'static str {
+    let named: [(Check, &str); 4] = [
         (power_cuts, "power cuts"),
         (disk_errors, "failing fdatasyncs"),
         (flipped_bits, "flipped bits"),

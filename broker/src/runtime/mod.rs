@@ -20,7 +20,7 @@ pub mod probe;
 
 mod sys;
 pub use storage::notify::Notify;
-pub use sys::thread_cpu_time;
+pub use sys::{raise_open_files, thread_cpu_time};
 
 /// The disk that shards run on.
 pub type ShardDisk = storage::disk::UringDisk;

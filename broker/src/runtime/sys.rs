@@ -1,4 +1,5 @@
-//! System calls of the runtime: vectored sends, CPU clocks, what io_uring says when it is asked.
+//! System calls of the runtime: vectored sends, CPU clocks, the limit of open files, what
+//! io_uring says when it is asked.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -24,6 +25,21 @@ pub fn send_vectored(socket: RawFd, slices: &[IoSlice<'_>]) -> Option<io::Result
         io::ErrorKind::Interrupted => send_vectored(socket, slices),
         _ => Some(Err(error)),
     }
+}
+
+/// Raises the number of files this process may open as far as it may by itself. Returns it.
+pub fn raise_open_files() -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` outlives the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: as above; the soft limit is not above the hard one.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(limit.rlim_cur)
 }
 
 /// User and system time of the calling thread.

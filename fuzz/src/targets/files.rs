@@ -17,7 +17,7 @@ use crate::runner::Target;
 pub const INDEX: Target = Target {
     name: "index",
     seeds: || disk::indexes(),
-    repair: repair_index,
+    repair: |bytes| repair_index(bytes),
     memory_max: |len| 4 * len + 4096,
     run: |bytes| {
         let Some((index, extent)) = SparseIndex::from_bytes(bytes, Offset::ZERO) else {
@@ -61,9 +61,9 @@ fn checkpoint(logs: u8) -> Vec<u8> {
     Checkpoint { logs: (0..logs).map(log).collect() }.to_bytes()
 }
 
-/// An index's checksum covers the count at byte 8 too.
-pub fn repair_index(bytes: &mut Vec<u8>) {
-    let (Some(count), Some(body)) = (bytes.get(8..12), bytes.get(16..)) else { return };
-    let crc = crc32c::crc32c_append(crc32c::crc32c(count), body);
+/// An index's checksum covers bytes 6 to 12 too.
+pub fn repair_index(bytes: &mut [u8]) {
+    let (Some(head), Some(body)) = (bytes.get(6..12), bytes.get(16..)) else { return };
+    let crc = crc32c::crc32c_append(crc32c::crc32c(head), body);
     bytes[12..16].copy_from_slice(&crc.to_le_bytes());
 }

@@ -105,7 +105,7 @@ impl<B: Buf> Log<B> {
         for segment in self.finished(unfinished) {
             let age = now.millis().saturating_sub(segment.extent().newest().millis());
             let expired = self.config.retention_ms.is_some_and(|ms| i128::from(ms) < i128::from(age));
-            let surplus = 0 < segment.len() && segment.len() <= excess;
+            let surplus = !segment.is_empty() && segment.len() <= excess;
             if !expired && !surplus {
                 break;
             }

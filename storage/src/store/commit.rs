@@ -86,7 +86,8 @@ impl<D: Disk> Store<D> {
 
     fn take_plans(&self) -> Vec<Planned<D>> {
         let mut plans = Vec::new();
-        let dirty = self.dirty.borrow().len();
+        // Each log of a round holds a file open: the others form the next one.
+        let dirty = self.dirty.borrow().len().min(self.options.files_max);
         for _ in 0..dirty {
             let Some(log) = self.dirty.borrow_mut().pop_front() else { break };
             log.queued.set(false);
@@ -299,6 +300,7 @@ impl<D: Disk> Store<D> {
             }
         }
         self.shrink_cache();
+        self.close_beyond_budget();
         events.round_released();
     }
 }

@@ -67,12 +67,15 @@ enum Closing {
     InUse { used: u64 },
 }
 
+/// A log, one of its segments, and when that file had been used last.
+type Queued<D> = (Weak<OpenLog<D>>, Offset, u64);
+
 /// All open files of a store.
 pub struct OpenFiles<D: Disk> {
     max: usize,
     open: Cell<usize>,
     clock: Cell<u64>,
-    order: RefCell<VecDeque<(Weak<OpenLog<D>>, Offset, u64)>>,
+    order: RefCell<VecDeque<Queued<D>>>,
 }
 
 impl<D: Disk> OpenFiles<D> {
@@ -151,7 +154,11 @@ impl<D: Disk> Store<D> {
         }
     }
 
-    fn close_beyond_budget(&self) {
+    /// Closes what was open only because it was in use.
+    pub(super) fn close_beyond_budget(&self) {
+        if self.files.open.get() <= self.files.max {
+            return;
+        }
         let tries = self.files.order.borrow().len();
         for _ in 0..tries {
             if self.files.open.get() <= self.files.max {

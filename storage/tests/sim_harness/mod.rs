@@ -7,7 +7,7 @@
 #![allow(dead_code)] // every test that includes this uses a part of it
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::LazyLock;
@@ -15,20 +15,16 @@ use std::time::Instant;
 
 use futures::executor::{LocalPool, LocalSpawner};
 use futures::task::LocalSpawnExt;
-use protocol::batch::{Batch, BatchBuilder, Codec, OwnedRecord, decode_batch, stamp};
+use protocol::batch::{Batch, BatchBuilder, Codec, stamp};
 use protocol::model::{
     LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicId,
 };
-use storage::checkpoint::{CHECKPOINTS_DIR, Checkpoint};
+use storage::disk::FlushScope;
 use storage::disk::sim::{Fault, SimDisk, SimRng};
-use storage::disk::{Disk, FlushScope};
-use storage::id::{LogId, TOPICS_DIR};
-use storage::log::{Accepted, Cleanup, DirtyRatio, Fence, LogConfig, LogState, ProducerStates};
+use storage::id::LogId;
+use storage::log::{Accepted, Cleanup, DirtyRatio, Fence, LogConfig};
 use storage::mutants::{Mutant, Mutation};
-use storage::recovery::{RecoveryOptions, recover};
-use storage::store::{
-    ColdError, Events, MAINTENANCE_TASKS, OpenLog, ROUNDS_IN_FLIGHT, Store, StoreOptions, remove_log_files,
-};
+use storage::store::{Events, MAINTENANCE_TASKS, OpenLog, ROUNDS_IN_FLIGHT, Store, StoreOptions};
 
 pub mod images;
 
@@ -36,6 +32,10 @@ pub mod wreck;
 
 pub mod check;
 pub use check::{History, LogHistory, Sent, check_recovered};
+
+mod read;
+use read::open;
+pub use read::{read_until_error, records};
 
 thread_local! {
     static NOW: Cell<i64> = const { Cell::new(1_000_000) };
@@ -218,7 +218,7 @@ impl Workload {
                 assert!(left.is_empty(), "log {id} was deleted, and has {left:?}");
             }
         }
-        told.borrow_mut().removed.extend(removed.iter().map(|(id, _)| (*id, true)));
+        told.borrow_mut().removed.extend(removed.keys().map(|id| (*id, true)));
         let opening = open(disk.clone(), store.clone(), logs.clone(), removed, seed, mutant);
         let history = run(&disk, opening);
         if let Some((expected, told)) = before {
@@ -480,101 +480,4 @@ fn random_batch(rng: &mut SimRng, id: LogId, producer: Option<&Producer>) -> byt
         builder.set_producer(id, ProducerEpoch::new(0), first);
     }
     builder.finish()
-}
-
-/// Recovers every log and reads all it holds.
-async fn open(
-    disk: SimDisk,
-    store: Rc<Store<SimDisk>>,
-    logs: Vec<LogId>,
-    removed: BTreeMap<LogId, bool>,
-    seed: u64,
-    mutant: Option<Mutant>,
-) -> History {
-    disk.create_dir(TOPICS_DIR).await.expect("creating a directory");
-    disk.create_dir(CHECKPOINTS_DIR).await.expect("creating a directory");
-    let checkpoint = Checkpoint::read_all(&disk).await.expect("reading checkpoints");
-    let mut history = History::default();
-    for id in logs {
-        if removed.contains_key(&id) {
-            // The catalog remembers that it is to go, and a start finishes it.
-            remove_log_files(&disk, id).await.expect("deleting what is left");
-            continue;
-        }
-        let mut options = RecoveryOptions::new(config(seed, id), LeaderEpoch::FIRST, simulated_time());
-        options.checkpoint = checkpoint.logs.get(&id).copied();
-        options.mutation = Mutation::new(mutant);
-        let recovered = recover(&disk, id, &options).await.expect("the disk works");
-        let state = recovered.log.state();
-        assert_eq!(*state, LogState::Open, "log {id} was taken for corrupt; there are {:?}", disk.files());
-        let log = store.add(id, recovered.log, options.checkpoint);
-        history.logs.insert(id, read_log(&store, &log).await);
-    }
-    store.write_checkpoint().await.expect("writing a checkpoint");
-    history
-}
-
-/// All that a log holds.
-pub async fn read_log(store: &Store<SimDisk>, log: &Rc<OpenLog<SimDisk>>) -> LogHistory {
-    let (sent, error) = read_until_error(store, log).await;
-    assert!(error.is_none(), "log {}: {error:?}", log.id());
-    log.read(|log| LogHistory {
-        sent,
-        start: log.start(),
-        end: log.high_watermark(),
-        start_max: log.start(),
-        clean_max: log.clean_upto(),
-        producers: log.producers().clone(),
-        compacts: log.config().cleanup.compact,
-    })
-}
-
-/// The batches of a log up to the first that cannot be read, and why it cannot.
-pub async fn read_until_error(
-    store: &Store<SimDisk>,
-    log: &Rc<OpenLog<SimDisk>>,
-) -> (Vec<Sent>, Option<ColdError>) {
-    let mut batches = Vec::new();
-    let (mut offset, end) = log.read(|log| (log.start(), log.high_watermark()));
-    while offset < end {
-        let mut slices = Vec::new();
-        let bytes = match store.plan_read(log, offset, 10_000, &mut slices).expect("in range") {
-            storage::log::ReadPlan::AtEnd => panic!("at the end at {offset} of {end}"),
-            storage::log::ReadPlan::Hot { .. } => {
-                slices.iter().flat_map(|slice| slice.bytes().to_vec()).collect()
-            }
-            storage::log::ReadPlan::Cold(cold) => match store.read_cold(log, cold, offset, 10_000).await {
-                Ok(read) => read.bytes().to_vec(),
-                Err(error) => return (batches, Some(error)),
-            },
-        };
-        for batch in protocol::batch::batches(&bytes) {
-            let batch = batch.expect("a whole batch");
-            assert!(offset < batch.next_offset(), "a read begins with the batch that holds the offset");
-            offset = batch.next_offset();
-            batches.push(Sent::new(batch.base_offset(), offset, batch.as_bytes().to_vec()));
-        }
-    }
-    (batches, None)
-}
-
-/// The records of a batch.
-pub fn records(bytes: &[u8]) -> Vec<OwnedRecord> {
-    decode_batch(bytes::Bytes::copy_from_slice(bytes), 1 << 24).expect("a valid batch").collect()
-}
-
-/// Producer states that follow from these batches alone.
-pub fn replay_producers(sent: &[Sent]) -> ProducerStates {
-    let mut states = ProducerStates::default();
-    for sent in sent {
-        let (batch, _) = Batch::split_first(&sent.bytes).expect("a valid batch");
-        states.apply(&batch, sent.base, sent.next, simulated_time());
-    }
-    states
-}
-
-/// Ids that stand in `sent`.
-pub fn producer_ids(sent: &[Sent]) -> BTreeSet<i64> {
-    let id = |sent: &Sent| Batch::split_first(&sent.bytes).map(|(batch, _)| batch.producer_id().get());
-    sent.iter().filter_map(|sent| id(sent).ok()).filter(|id| 0 <= *id).collect()
 }
