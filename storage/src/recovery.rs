@@ -300,6 +300,7 @@ impl<'a, D: Disk> Recovery<'a, D> {
             extent: Extent::empty(base),
             producers: self.producers.clone(),
             dense: !self.compacted,
+            epoch: self.options.epoch,
             now: self.options.now,
         };
         if let Some(known) = self.load_index(base).await?.filter(|known| known.extent.len <= file_len)

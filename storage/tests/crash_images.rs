@@ -58,7 +58,8 @@ fn an_orderly_stop_loses_nothing() {
 /// finds all that was.
 #[test]
 fn the_nth_operation_fails() {
-    for operation in [Operation::Write, Operation::Fdatasync, Operation::Create, Operation::SyncDir] {
+    use Operation::{Create, Fdatasync, Remove, SyncDir, Truncate, Write};
+    for operation in [Write, Fdatasync, Create, SyncDir, Truncate, Remove] {
         for seed in 1..9 {
             for sticky in [false, true] {
                 for nth in 1..40 {

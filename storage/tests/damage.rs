@@ -39,6 +39,44 @@ fn a_flipped_bit_in_a_log_is_never_served_and_deletes_nothing() {
     assert!(10 < noticed, "flips hit batches: {noticed}");
 }
 
+/// Bytes of a file that are tried one by one: two batch headers, the headers of an index or checkpoint.
+const EACH_OF: usize = 122;
+
+/// Every header byte and random ones behind them, of log, index and checkpoint, flipped or cut off.
+#[test]
+fn ten_thousand_flips_and_cuts_are_told_or_harmless() {
+    let mut rng = SimRng::new(3);
+    let (mut tried, mut told_of) = (0, 0);
+    for seed in 1.. {
+        let (disk, id, sent) = disk_with_records(seed, seed % 2 == 0);
+        let own = |path: &String| path.starts_with(&id.dir()) || path.starts_with("checkpoints/");
+        for path in disk.files().into_iter().filter(own) {
+            let len = disk.contents(&path).map_or(0, |bytes| bytes.len());
+            let ends = len.min(EACH_OF);
+            let random: Vec<usize> = (0..EACH_OF / 2).map(|_| rng.below(len.max(1))).collect();
+            for at in (0..ends).chain(random).filter(|at| *at < len) {
+                let image = disk.crash_image(seed);
+                let cut = rng.below(8) == 0;
+                let bit = rng.below(8);
+                image.damage(&path, |bytes| if cut { bytes.truncate(at) } else { bytes[at] ^= 1 << bit });
+                let before = log_files(&image);
+                let (_, told, served) = recover_log(&image, id, None);
+                let what = format!("seed {seed}, {path} {} {at}", if cut { "cut at" } else { "flipped at" });
+                check_prefix(&served, &sent, &what);
+                // Without its checkpoint a log whose tail was cut off looks as one that never had it.
+                assert!(told || served.len() == sent.len(), "{what}: lost without a word");
+                assert!(!told || log_files(&image) == before, "{what}: quarantine deletes nothing");
+                (tried, told_of) = (tried + 1, told_of + usize::from(told));
+            }
+        }
+        if 10_000 <= tried {
+            break;
+        }
+    }
+    println!("{tried} flips and cuts: {told_of} told, the others harmless");
+    assert!(1000 < told_of, "the damage is in places that matter: {told_of}");
+}
+
 #[test]
 fn a_corrupt_log_stays_corrupt_over_restarts() {
     for seed in 1..30 {

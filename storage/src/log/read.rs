@@ -10,12 +10,12 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use protocol::batch::Batch;
-use protocol::model::{Offset, Timestamp};
+use protocol::model::{LeaderEpoch, Offset, Timestamp};
 
 use super::{Log, LogState};
 use crate::chunk::Chunk;
 use crate::disk::Buf;
-use crate::segment::Segment;
+use crate::segment::{IndexEntry, Segment};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ReadError {
@@ -42,12 +42,16 @@ pub struct ColdRead {
     pub segment: Offset,
     /// Where a batch begins at or before the offset wanted.
     pub at: u64,
+    /// That batch's offset, where it is known.
+    pub first: Option<Offset>,
     /// Position behind the last committed batch of the segment.
     pub end: u64,
     /// Which of the segment's files the positions are of.
     pub generation: u32,
     /// Whether each batch begins where the one before it ends.
     pub dense: bool,
+    /// The highest leader epoch that a batch can have.
+    pub epoch: LeaderEpoch,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -138,13 +142,21 @@ impl<B: Buf> Log<B> {
         let after = self.segments.partition_point(|segment| segment.base() <= offset);
         let segment = after.checked_sub(1).and_then(|index| self.segments.get(index));
         let segment = segment.expect("BUG: start <= offset, so a segment begins at or before it");
-        let at = segment.index().floor(offset).map_or(0, |entry| entry.position);
-        self.read_of(segment, at)
+        self.read_of(segment, segment.index().floor(offset))
     }
 
-    fn read_of(&self, segment: &Segment, at: u64) -> ColdRead {
-        let (end, generation) = (self.committed_len(segment), segment.generation());
-        ColdRead { segment: segment.base(), at, end, generation, dense: !self.compacted }
+    /// A read from an entry of the segment's index on, or from its start.
+    fn read_of(&self, segment: &Segment, entry: Option<IndexEntry>) -> ColdRead {
+        let entry = entry.or(segment.index().entries().first().copied());
+        ColdRead {
+            segment: segment.base(),
+            at: entry.map_or(0, |entry| entry.position),
+            first: entry.map(|entry| entry.offset),
+            end: self.committed_len(segment),
+            generation: segment.generation(),
+            dense: !self.compacted,
+            epoch: self.epoch,
+        }
     }
 
     /// Whether the file that a read was planned for still is the segment's.
@@ -156,18 +168,18 @@ impl<B: Buf> Log<B> {
     /// A read of a whole finished segment.
     pub fn plan_whole(&self, base: Offset) -> Option<ColdRead> {
         let segment = self.segments.iter().find(|segment| segment.base() == base)?;
-        Some(self.read_of(segment, 0))
+        Some(self.read_of(segment, None))
     }
 
     /// Where to look for the first record at or after `time` in the segments that end behind `from`,
-    /// oldest first; `None` if every record is older. A record of a batch counts as old as the newest of its batch until it is looked at.
+    /// oldest first; `None` if every record is older. A record of a batch counts as old as the newest of
+    /// its batch until it is looked at.
     pub fn plan_time_search(&self, time: Timestamp, from: Offset) -> Option<ColdRead> {
         let late = |segment: &&Segment| {
             from < segment.next() && !segment.is_empty() && time <= segment.extent().max_timestamp
         };
         let segment = self.segments.iter().find(late)?;
-        let at = segment.index().floor_time(time).map_or(0, |entry| entry.position);
-        let read = self.read_of(segment, at);
+        let read = self.read_of(segment, segment.index().floor_time(time));
         (read.at < read.end).then_some(read)
     }
 

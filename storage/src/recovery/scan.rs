@@ -9,7 +9,7 @@ use std::io;
 
 use protocol::batch::{Batch, HEADER_LEN};
 use protocol::model::limits::BATCH_BYTES_MAX;
-use protocol::model::{Offset, Timestamp};
+use protocol::model::{LeaderEpoch, Offset, Timestamp};
 
 use super::valid_batch;
 use crate::disk::{DiskFile, align_down};
@@ -69,18 +69,21 @@ pub struct ScanFrom {
     pub producers: ProducerStates,
     /// Whether each batch has to begin where the one before it ends.
     pub dense: bool,
+    /// The highest leader epoch that a batch can have.
+    pub epoch: LeaderEpoch,
     /// The broker's clock: when the batches that are found count as appended.
     pub now: Timestamp,
 }
 
 pub async fn scan<F: DiskFile>(file: &F, base: Offset, file_len: u64, from: ScanFrom) -> io::Result<Scan> {
-    let ScanFrom { mut index, mut extent, mut producers, dense, now } = from;
+    let ScanFrom { mut index, mut extent, mut producers, dense, epoch, now } = from;
     let mut window = Window::new(file, extent.len, file_len);
     loop {
         let mut used = 0;
-        let placed = |batch: &Batch<'_>, next: Offset| match dense {
-            true => batch.base_offset() == next,
-            false => next <= batch.base_offset(),
+        // Offset and epoch stand outside of the checksum.
+        let placed = |batch: &Batch<'_>, next: Offset| {
+            let in_place = if dense { batch.base_offset() == next } else { next <= batch.base_offset() };
+            in_place && (LeaderEpoch::FIRST..=epoch).contains(&batch.leader_epoch())
         };
         while let Some(batch) = window.bytes.get(used..).and_then(valid_batch)
             && placed(&batch, extent.next)

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use protocol::batch::{Batch, batches};
 use protocol::model::limits::BATCH_BYTES_MAX;
-use protocol::model::{Offset, Timestamp};
+use protocol::model::{LeaderEpoch, Offset, Timestamp};
 
 use super::{OpenLog, Store, count};
 use crate::disk::{BLOCK, Disk, DiskFile, align_down};
@@ -75,6 +75,7 @@ impl<D: Disk> Store<D> {
         max_bytes: usize,
     ) -> Result<ColdBatches<D>, ColdError> {
         let file = self.file_of(log, read).await?;
+        let mut chain = Chain::of(&read, read.first);
         let mut at = read.at;
         let mut want = max_bytes.min(BATCH_BYTES_MAX) + INDEX_INTERVAL as usize;
         loop {
@@ -86,8 +87,9 @@ impl<D: Disk> Store<D> {
             let len = whole_batches(rest, max_bytes, true);
             if len > 0 {
                 let start = data.start + skipped;
-                check(rest.get(..len).unwrap_or(&[]), offset, read.dense)
-                    .map_err(|position| corrupt(read, at + (skipped + position) as u64))?;
+                chain
+                    .check(bytes.get(..skipped + len).unwrap_or(&[]), skipped)
+                    .map_err(|position| corrupt(read, at + position as u64))?;
                 return Ok(ColdBatches { buf: found.buf, range: start..start + len });
             }
             // The batch lies beyond the window, or the window cuts it off: go there, or ask for more.
@@ -97,6 +99,9 @@ impl<D: Disk> Store<D> {
                 None if skipped > 0 && at + (skipped as u64) < read.end => {}
                 _ => return Err(corrupt(read, at + skipped as u64)),
             }
+            chain
+                .check(bytes.get(..skipped).unwrap_or(&[]), skipped)
+                .map_err(|position| corrupt(read, at + position as u64))?;
             at += skipped as u64;
         }
     }
@@ -150,8 +155,9 @@ impl<D: Disk> Store<D> {
             if 0 < len {
                 let range = found.range.start..found.range.start + len;
                 let found = ColdBatches { range, ..found };
-                check(found.bytes(), None, read.dense)
-                    .map_err(|position| corrupt(read, at + position as u64))?;
+                let first = read.first.filter(|_| at == read.at);
+                let checked = Chain::of(&read, first).check(found.bytes(), 0);
+                checked.map_err(|position| corrupt(read, at + position as u64))?;
                 return Ok(found);
             }
             // One batch that is longer than the window, or not a batch.
@@ -195,6 +201,8 @@ impl<D: Disk> Store<D> {
                 }
                 position += batch.len();
             }
+            let last = batches(found.bytes()).filter_map(Result::ok).last();
+            read.first = last.map(|last| last.next_offset()).filter(|_| read.dense);
             read.at += position as u64;
         }
         Ok(None)
@@ -205,25 +213,41 @@ pub(super) fn corrupt(read: ColdRead, at: u64) -> ColdError {
     ColdError::Corrupt { segment: read.segment, at }
 }
 
-/// Checks each batch's form and CRC, that the first one holds `offset`, and that each begins where the
-/// one before it ends, or behind that if the log has gaps: the offset stands outside of the CRC. Gives
-/// the position of the first bad one.
-pub(super) fn check(bytes: &[u8], offset: Option<Offset>, dense: bool) -> Result<(), usize> {
-    let mut position = 0;
-    let mut expected = None;
-    for batch in batches(bytes) {
-        let batch = batch.map_err(|_| position)?;
-        let begins_low = |offset: Offset| !dense || batch.base_offset() <= offset;
-        let placed = match expected {
-            Some(expected) if dense => batch.base_offset() == expected,
-            Some(expected) => expected <= batch.base_offset(),
-            None => offset.is_none_or(|offset| begins_low(offset) && offset < batch.next_offset()),
-        };
-        if !placed || batch.check_crc().is_err() {
-            return Err(position);
-        }
-        expected = Some(batch.next_offset());
-        position += batch.len();
+/// What is known of the next batch of a run without looking at its checksum, in which its offset and
+/// its epoch do not stand.
+struct Chain {
+    /// Where it begins, if that is known.
+    expected: Option<Offset>,
+    /// Whether it may begin later than expected: compaction leaves gaps.
+    gaps: bool,
+    epoch: LeaderEpoch,
+}
+
+impl Chain {
+    fn of(read: &ColdRead, first: Option<Offset>) -> Chain {
+        Chain { expected: first, gaps: !read.dense, epoch: read.epoch }
     }
-    if position == bytes.len() { Ok(()) } else { Err(position) }
+
+    /// Checks each batch's form, its place and its epoch, and of those from `crc_from` on the CRC. Gives
+    /// the position of the first bad one.
+    fn check(&mut self, bytes: &[u8], crc_from: usize) -> Result<(), usize> {
+        let mut position = 0;
+        for batch in batches(bytes) {
+            let batch = batch.map_err(|_| position)?;
+            let of_an_epoch = (LeaderEpoch::FIRST..=self.epoch).contains(&batch.leader_epoch());
+            let whole = position < crc_from || batch.check_crc().is_ok();
+            if !self.is_placed(&batch) || !of_an_epoch || !whole {
+                return Err(position);
+            }
+            self.expected = Some(batch.next_offset());
+            position += batch.len();
+        }
+        if position == bytes.len() { Ok(()) } else { Err(position) }
+    }
+
+    fn is_placed(&self, batch: &Batch<'_>) -> bool {
+        self.expected.is_none_or(|expected| {
+            batch.base_offset() == expected || (self.gaps && expected < batch.base_offset())
+        })
+    }
 }

@@ -80,7 +80,9 @@ impl Scrubber {
 fn next_segment<D: Disk>(log: &Rc<OpenLog<D>>, after: Option<Offset>) -> Option<Place> {
     let unfinished = log.unfinished.get();
     let segment = log.read(|log| {
-        let mut bases = log.finished(unfinished).map(|segment| segment.base());
+        // What is expired may be gone already.
+        let kept = log.finished(unfinished).filter(|segment| log.start() < segment.next());
+        let mut bases = kept.map(|segment| segment.base());
         bases.find(|base| after.is_none_or(|after| after < *base))
     })?;
     Some(Place { log: log.id(), segment, position: 0 })
@@ -93,7 +95,9 @@ async fn check_window<D: Disk>(
     place: Place,
 ) -> Result<u64, ColdError> {
     let (segment, at) = (place.segment, place.position);
-    let Some(read) = log.read(|log| log.plan_whole(segment)) else {
+    let unfinished = log.unfinished.get();
+    let expired = |log: &crate::log::Log<D::Buf>| log.expired(unfinished, Offset::MAX).contains(&segment);
+    let Some(read) = log.read(|log| log.plan_whole(segment).filter(|_| !expired(log))) else {
         return Err(ColdError::Replaced { segment });
     };
     if read.end <= at {

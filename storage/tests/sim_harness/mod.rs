@@ -126,6 +126,8 @@ pub struct Workload {
     pool: LocalPool,
     rng: SimRng,
     producers: BTreeMap<LogId, Producer>,
+    /// Whether anything is deleted or compacted.
+    deletes: bool,
     appends_left: usize,
     /// Rounds of retention, compaction and the like that go on when nothing is appended any more.
     chores_left: usize,
@@ -139,10 +141,16 @@ pub fn log_ids(count: usize) -> Vec<LogId> {
     (0..count).map(id).collect()
 }
 
+/// Seeds with this bit have plain logs, from which nothing is deleted.
+pub const PLAIN: u64 = 1 << 62;
+
 /// What the n-th log of a seed is: every kind stands beside every other one.
 pub fn config(seed: u64, id: LogId) -> LogConfig {
     let prepare = seed & 4 == 0;
     let config = LogConfig { prepare, ..LogConfig::tiny() };
+    if seed & PLAIN != 0 {
+        return config;
+    }
     let always = DirtyRatio::new(0.0).expect("a ratio");
     match (seed / 8 + u64::from(id.partition.get())) % 4 {
         0 => config,
@@ -232,7 +240,19 @@ impl Workload {
         spawn_tasks(&pool.spawner(), &store, &told);
         let appends_left = 4 + rng.below(if seed % 4 == 3 { 60 } else { 24 });
         let producers = BTreeMap::new();
-        Workload { disk, store, told, history, logs, pool, rng, producers, appends_left, chores_left: 12 }
+        Workload {
+            disk,
+            store,
+            told,
+            history,
+            logs,
+            pool,
+            rng,
+            producers,
+            appends_left,
+            chores_left: 12,
+            deletes: seed & PLAIN == 0,
+        }
     }
 
     /// Does one thing: appends, retries, deletes, compacts, or completes an operation of the disk.
@@ -262,12 +282,12 @@ impl Workload {
                 true
             }
             15 if self.rng.below(4) == 0 && self.has_chore() => self.delete_records(),
-            16 if appending && self.rng.below(24) == 0 => self.remove_log(),
+            16 if appending && self.deletes && self.rng.below(24) == 0 => self.remove_log(),
             _ => self.disk.step(),
         };
         self.pool.run_until_stalled();
         self.note_starts();
-        progressed || 0 < self.appends_left || 0 < self.chores_left
+        progressed || 0 < self.appends_left || (self.deletes && 0 < self.chores_left)
     }
 
     fn spawn<F: Future<Output = ()> + 'static>(
@@ -331,6 +351,10 @@ impl Workload {
     }
 
     fn has_chore(&mut self) -> bool {
+        if !self.deletes {
+            self.chores_left = 0;
+            return false;
+        }
         let has = 0 < self.appends_left || 0 < self.chores_left;
         if self.appends_left == 0 {
             self.chores_left = self.chores_left.saturating_sub(1);

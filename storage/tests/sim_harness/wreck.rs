@@ -13,11 +13,11 @@ use storage::mutants::{Mutant, Mutation};
 use storage::recovery::{RecoveryOptions, recover};
 use storage::store::Store;
 
-use super::{Workload, log_ids, read_until_error, run};
+use super::{PLAIN, Workload, log_ids, read_until_error, run};
 
 /// A disk with a finished workload, stopped in order or not, and what its first log holds.
 pub fn disk_with_records(seed: u64, clean: bool) -> (SimDisk, LogId, Vec<super::Sent>) {
-    let mut workload = Workload::new(seed, None);
+    let mut workload = Workload::new(seed | PLAIN, None);
     while workload.tick() {}
     let id = log_ids(1)[0];
     let sent = workload.history.logs.get(&id).map(|log| log.sent.clone()).unwrap_or_default();
@@ -36,7 +36,7 @@ pub fn recover_log(disk: &SimDisk, id: LogId, mutant: Option<Mutant>) -> (LogSta
     run(disk, async move {
         let checkpoint = Checkpoint::read_all(&inner).await.expect("the disk works");
         let now = protocol::model::Timestamp::from_millis(2_000_000);
-        let mut options = RecoveryOptions::new(super::config(0, id), LeaderEpoch::FIRST, now);
+        let mut options = RecoveryOptions::new(super::config(PLAIN, id), LeaderEpoch::FIRST, now);
         options.checkpoint = checkpoint.logs.get(&id).copied();
         options.mutation = Mutation::new(mutant);
         let recovered =
