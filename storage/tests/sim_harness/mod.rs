@@ -15,10 +15,8 @@ use std::time::Instant;
 
 use futures::executor::{LocalPool, LocalSpawner};
 use futures::task::LocalSpawnExt;
-use protocol::batch::{Batch, BatchBuilder, Codec, stamp};
-use protocol::model::{
-    LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicId,
-};
+use protocol::batch::{Batch, stamp};
+use protocol::model::{LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
 use storage::disk::FlushScope;
 use storage::disk::sim::{Fault, SimDisk, SimRng};
 use storage::id::LogId;
@@ -32,6 +30,9 @@ pub mod wreck;
 
 pub mod check;
 pub use check::{History, LogHistory, Sent, check_recovered};
+
+mod make;
+use make::{Producer, random_batch};
 
 mod read;
 use read::open;
@@ -106,15 +107,6 @@ pub fn run<T: 'static>(disk: &SimDisk, future: impl Future<Output = T> + 'static
         }
         assert!(disk.step(), "stuck: the future waits for something that is not the disk");
     }
-}
-
-/// An idempotent producer of one log, as a client would have it.
-#[derive(Clone)]
-struct Producer {
-    id: i64,
-    next_sequence: i32,
-    /// The last batches, as they were sent, and the offset each one got.
-    batches: Vec<(Vec<u8>, Offset)>,
 }
 
 pub struct Workload {
@@ -478,30 +470,4 @@ fn spawn_tasks(spawner: &LocalSpawner, store: &Rc<Store<SimDisk>>, told: &Rc<Ref
         let (store, events) = (store.clone(), Listener(told.clone()));
         spawner.spawn_local(async move { store.run_maintenance(&events).await }).expect("the pool lives");
     }
-}
-
-/// Sizes from a few bytes to more than a segment's half, so that blocks, chunks and segments are
-/// crossed all the time; few keys, so that compaction has something to do.
-fn random_batch(rng: &mut SimRng, id: LogId, producer: Option<&Producer>) -> bytes::Bytes {
-    let codec = [Codec::None, Codec::None, Codec::None, Codec::Lz4][rng.below(4)];
-    let mut builder = BatchBuilder::new(codec);
-    for _ in 0..1 + rng.below(4) {
-        let len = match rng.below(4) {
-            0 => rng.below(32),
-            1 => rng.below(600),
-            2 => 3900 + rng.below(300),
-            _ => rng.below(7000),
-        };
-        let mut value = vec![id.partition.get() as u8 ^ rng.draw() as u8; len];
-        value.iter_mut().step_by(7).for_each(|byte| *byte = rng.draw() as u8);
-        let key = [b'a' + rng.below(24) as u8];
-        let value = (rng.below(8) != 0).then_some(value.as_slice());
-        let time = Timestamp::from_millis(simulated_time().millis() - rng.below(100) as i64);
-        builder.try_append(time, Some(&key), value, &[]).expect("far below the limits");
-    }
-    if let Some(producer) = producer {
-        let (id, first) = (ProducerId::new(producer.id), Sequence::new(producer.next_sequence));
-        builder.set_producer(id, ProducerEpoch::new(0), first);
-    }
-    builder.finish()
 }
