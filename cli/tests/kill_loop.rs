@@ -139,12 +139,12 @@ async fn kill_in(dir: &Path, log: &Path, name: &str, cycles: u64) {
     );
 }
 
-async fn kill_on(filesystem: Filesystem) {
+async fn kill_on(filesystem: Filesystem, cycles: u64) {
     let disk = match LoopDisk::new(&format!("kill-loop-{}", filesystem.name()), filesystem, DISK_MEGABYTES) {
         Ok(disk) => disk,
         Err(why) => return println!("not run on {}: {why}", filesystem.name()),
     };
-    kill_in(&disk.at(), disk.outside(), filesystem.name(), env("RINGLOG_KILL_CYCLES", 10)).await;
+    kill_in(&disk.at(), disk.outside(), filesystem.name(), env("RINGLOG_KILL_CYCLES", cycles)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -155,10 +155,10 @@ async fn acknowledged_records_survive_sigkill() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_records_survive_sigkill_on_xfs() {
-    kill_on(Filesystem::Xfs).await;
+    kill_on(Filesystem::Xfs, 50).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_records_survive_sigkill_on_ext4() {
-    kill_on(Filesystem::Ext4).await;
+    kill_on(Filesystem::Ext4, 5).await;
 }

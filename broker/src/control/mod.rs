@@ -5,8 +5,8 @@
 //!     shard ─ InitProducerId ─▶ block of ids (durable) ─▶ one of them
 //!
 //! One message after another, no clock, no socket. A topic is there for clients when every shard has
-//! it, and gone for them when every shard has let go of it and deleted its files; a broker that dies
-//! in between finishes at its next start, because the catalog remembers.
+//! it, and gone for them when every shard has let go of it. Its files are deleted afterwards, in the
+//! background; a broker that dies in between finishes at its next start, because the catalog remembers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -50,8 +50,12 @@ pub enum ControlMessage {
         asker: Asker,
         request: InitProducerIdRequest,
     },
-    /// A shard has done what a view asked of it.
+    /// A shard has done what a view asked of it, but for files that nobody can see any more.
     Applied {
+        version: u64,
+    },
+    /// A shard has deleted the files of what a view took away.
+    Freed {
         version: u64,
     },
     Stop,
@@ -60,7 +64,7 @@ pub enum ControlMessage {
 /// An answer that waits until every shard has applied a view.
 enum Outcome {
     Created { asker: Asker, reply: CreateTopicReply },
-    Deleted { asker: Asker, topic: TopicId },
+    Deleted { asker: Asker },
 }
 
 pub struct Control {
@@ -74,6 +78,8 @@ pub struct Control {
     shards: Vec<Sender<ShardMessage>>,
     /// By version: how many shards have yet to apply it.
     waiting: BTreeMap<u64, (usize, Outcome)>,
+    /// Deleted topics whose files are going, by the view that took them away, and how many shards are at it.
+    freeing: BTreeMap<u64, (usize, TopicId)>,
 }
 
 /// Opens the catalog, gives the cluster its name at the first start, and finishes deletions that a
@@ -138,6 +144,7 @@ impl Control {
             version: 0,
             shards,
             waiting: BTreeMap::new(),
+            freeing: BTreeMap::new(),
         }
     }
 
@@ -157,6 +164,7 @@ impl Control {
                         self.init_producer_id(asker, request)
                     }
                     ControlMessage::Applied { version } => self.handle_applied(version),
+                    ControlMessage::Freed { version } => self.handle_freed(version),
                     ControlMessage::Stop => return,
                 }
             }
@@ -219,7 +227,8 @@ impl Control {
         let record = self.catalog.plan_delete(&name).map_err(|why| (why.code(), why.to_string()))?;
         let topic = self.catalog.topic(name.as_str()).expect("BUG: plan_delete has seen it").id;
         self.write(record)?;
-        self.publish(Outcome::Deleted { asker, topic });
+        self.publish(Outcome::Deleted { asker });
+        self.freeing.insert(self.version, (self.shards.len(), topic));
         Ok(())
     }
 
@@ -262,15 +271,24 @@ impl Control {
             Outcome::Created { asker, reply } => {
                 self.send(asker.shard, ShardMessage::TopicCreated { request: asker.request, reply });
             }
-            Outcome::Deleted { asker, topic } => {
-                let done = finish_deletion(&self.directory, &mut *self.log, &mut self.catalog, topic);
-                let (error, message) = match done {
-                    Ok(()) => (ErrorCode::None, String::new()),
-                    Err(error) => (ErrorCode::StorageError, error.to_string()),
-                };
-                let reply = DeleteTopicReply { error, message };
+            Outcome::Deleted { asker } => {
+                let reply = DeleteTopicReply { error: ErrorCode::None, message: String::new() };
                 self.send(asker.shard, ShardMessage::TopicDeleted { request: asker.request, reply });
             }
+        }
+    }
+
+    /// Once every shard has deleted its files, the topic's directory goes, and the catalog forgets it.
+    fn handle_freed(&mut self, version: u64) {
+        let Some((remaining, topic)) = self.freeing.get_mut(&version) else { return };
+        let topic = *topic;
+        *remaining -= 1;
+        if 0 < *remaining {
+            return;
+        }
+        self.freeing.remove(&version);
+        if let Err(error) = finish_deletion(&self.directory, &mut *self.log, &mut self.catalog, topic) {
+            tracing::warn!(%topic, %error, "a deleted topic is not forgotten yet; the next start tries again");
         }
     }
 }

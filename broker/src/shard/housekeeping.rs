@@ -11,7 +11,7 @@ use protocol::model::LeaderEpoch;
 use storage::disk::Disk;
 use storage::log::{Fence, LogState};
 use storage::recovery::RecoveryOptions;
-use storage::store::Scrubber;
+use storage::store::{CompactError, Scrubber};
 
 use super::tasks::recover_partition;
 use super::{HOUSEKEEPING_INTERVAL, Shard, wall_clock};
@@ -43,6 +43,9 @@ async fn flush_lazy_logs(shard: Rc<Shard>) {
 async fn compact(shard: Rc<Shard>) {
     while !shard.is_stopping() {
         let compacted = shard.store.compact_next(&*shard).await.unwrap_or_else(|(log, error)| {
+            if matches!(error, CompactError::Closed) {
+                return false; // the shard stops, or the topic is gone
+            }
             tracing::warn!(%log, %error, "cannot compact a log; it is tried again");
             false
         });

@@ -22,7 +22,7 @@ use protocol::api::{ProduceResult, ShardStats};
 use protocol::model::{Offset, PartitionIndex, ShardId, Timestamp, TopicId};
 use storage::checkpoint::Checkpoint;
 use storage::id::LogId;
-use storage::log::{DurablePoint, Fence};
+use storage::log::{DurablePoint, Fence, LogState};
 use storage::store::{Events, OpenLog, Store};
 
 mod message;
@@ -216,10 +216,16 @@ impl Shard {
         }
     }
 
+    fn partitions_in(&self, is: impl Fn(&LogState) -> bool) -> u64 {
+        self.store.logs().iter().filter(|log| log.read(|log| is(log.state()))).count() as u64
+    }
+
     pub fn stats(&self) -> ShardStats {
         let mut counters = self.counters.list();
         counters.extend(self.store.counters.list());
         let more = [
+            ("fenced_partitions_now", self.partitions_in(|state| matches!(state, LogState::Fenced(_)))),
+            ("corrupt_partitions_now", self.partitions_in(|state| matches!(state, LogState::Corrupt { .. }))),
             ("open_files_now", self.store.open_files() as u64),
             ("cached_bytes_now", self.store.cached_bytes() as u64),
             ("promised_bytes_now", self.credits.used() as u64),

@@ -18,7 +18,7 @@ use storage::checkpoint::Checkpoint;
 use storage::id::LogId;
 use storage::mutants::Mutation;
 use storage::recovery::{RecoveryOptions, create_log_dirs, recover};
-use storage::store::{Events, MAINTENANCE_TASKS, ROUNDS_IN_FLIGHT, Store, StoreOptions};
+use storage::store::{Events, MAINTENANCE_TASKS, OpenLog, ROUNDS_IN_FLIGHT, Store, StoreOptions};
 
 use super::service::ShardService;
 use super::{
@@ -35,6 +35,9 @@ use crate::runtime::{self, ShardDisk};
 
 /// Partitions that are recovered side by side.
 const RECOVERIES_AT_ONCE: usize = 64;
+
+/// How often a long recovery says how far it has come.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a stopping shard waits for its clients to take their replies.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -173,7 +176,12 @@ fn own_partitions(shard: &Shard, view: &ClusterView) -> Vec<(LogId, Arc<TopicVie
 }
 
 async fn open_partitions(shard: &Rc<Shard>, wanted: Vec<(LogId, Arc<TopicView>)>) -> std::io::Result<()> {
-    for group in wanted.chunks(RECOVERIES_AT_ONCE) {
+    let (total, mut told) = (wanted.len(), Instant::now());
+    for (done, group) in wanted.chunks(RECOVERIES_AT_ONCE).enumerate() {
+        if PROGRESS_INTERVAL < told.elapsed() {
+            told = Instant::now();
+            tracing::info!(shard = %shard.id, partitions = done * RECOVERIES_AT_ONCE, of = total, "recovering");
+        }
         let openings: Vec<_> = group
             .iter()
             .map(|(id, topic)| runtime::start(open_partition(shard.clone(), *id, topic.clone())))
@@ -318,14 +326,26 @@ async fn apply_views(shard: Rc<Shard>, views: Receiver<Arc<ClusterView>>) {
             tracing::error!(%error, "cannot open a partition; its topic is not available on this shard");
         }
         *shard.view.borrow_mut() = view.clone();
+        let mut detached = Vec::new();
         for id in gone {
-            if let Err(error) = shard.store.remove(id, &*shard).await {
-                tracing::warn!(log = %id, %error, "cannot delete a partition's files; the next start tries again");
-            }
+            detached.extend(shard.store.detach(id, &*shard));
             shard.partitions.borrow_mut().remove(&id);
         }
         shard.send_to_control(ControlMessage::Applied { version: view.version });
+        runtime::spawn_background(free_files(shard.clone(), detached, view.version));
     }
+}
+
+/// Deletes what was taken away by a view. A crash half-way leaves the rest to the next start.
+async fn free_files(shard: Rc<Shard>, logs: Vec<Rc<OpenLog<ShardDisk>>>, version: u64) {
+    for log in logs {
+        let id = log.id();
+        if let Err(error) = shard.store.delete(log).await {
+            tracing::warn!(log = %id, %error, "cannot delete a partition's files; the next start tries again");
+            return;
+        }
+    }
+    shard.send_to_control(ControlMessage::Freed { version });
 }
 
 async fn expire_fetches(shard: Rc<Shard>) {

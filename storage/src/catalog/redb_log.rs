@@ -20,8 +20,12 @@ pub struct RedbLog {
 impl RedbLog {
     /// Opens the log in the catalog's directory, or makes it.
     pub fn open(dir: &Path) -> Result<RedbLog, CatalogError> {
-        let database =
-            Database::create(dir.join(FILE)).map_err(|error| CatalogError::Open(error.to_string()))?;
+        let open = |error: redb::DatabaseError| CatalogError::Open(error.to_string());
+        let mut database = Database::create(dir.join(FILE)).map_err(open)?;
+        // A catalog is small, and a flipped bit in it could be somebody's data.
+        if !database.check_integrity().map_err(open)? {
+            return Err(CatalogError::Open("its checksums do not match its contents".to_owned()));
+        }
         let next = make_table(&database).map_err(|error| CatalogError::Open(error.to_string()))?;
         // redb syncs its file, not the file's name.
         let synced = std::fs::File::open(dir).and_then(|dir| dir.sync_all());

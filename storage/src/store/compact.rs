@@ -163,6 +163,9 @@ impl<D: Disk> Store<D> {
                 if noted.full {
                     return Ok((keys, upto));
                 }
+                if !log_is_open(log) || self.stopping.get() {
+                    return Err(CompactError::Closed);
+                }
             }
         }
         Ok((keys, upto))
@@ -239,7 +242,7 @@ impl<D: Disk> Store<D> {
             let (pass, last) = (pass.clone(), ends_group.then_some(extent.next));
             let kept = self.disk.offload(move || keep_newest(&bytes, &pass, last)).await?;
             writer.push(self, kept).await?;
-            if !log_is_open(log) {
+            if !log_is_open(log) || self.stopping.get() {
                 return Err(CompactError::Closed);
             }
         }

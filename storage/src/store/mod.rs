@@ -283,13 +283,27 @@ impl<D: Disk> Store<D> {
     /// Takes a log out of the store and deletes its files. The log is fenced, so a round in flight
     /// cannot acknowledge it; names are gone durably when this returns.
     pub async fn remove(&self, id: LogId, events: &impl Events<D>) -> io::Result<()> {
-        let Some(log) = self.logs.borrow_mut().remove(&id) else { return Ok(()) };
+        match self.detach(id, events) {
+            Some(log) => self.delete(log).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Takes a log out of the store: nobody can write or find it any more. Its files stay until they
+    /// are deleted.
+    pub fn detach(&self, id: LogId, events: &impl Events<D>) -> Option<Rc<OpenLog<D>>> {
+        let log = self.logs.borrow_mut().remove(&id)?;
         self.fence(&log, Fence::Deleted, events);
         events.round_released();
+        Some(log)
+    }
+
+    /// Deletes the files of a log that was detached. Names are gone durably when this returns.
+    pub async fn delete(&self, log: Rc<OpenLog<D>>) -> io::Result<()> {
         // A write in flight keeps its file alive; wait for it rather than have it hit a new file.
         self.quiesce(&log).await;
         self.close_all(&log);
-        remove_log_files(&self.disk, id).await
+        remove_log_files(&self.disk, log.id).await
     }
 
     fn fence(&self, log: &Rc<OpenLog<D>>, fence: Fence, events: &impl Events<D>) {
