@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use protocol::model::{Offset, TopicId, TopicName};
 use sim_harness::run;
-use sim_harness::wreck::{check_prefix, disk_with_records, log_files, recover_log};
+use sim_harness::wreck::{check_prefix, disk_with_records, log_files, recover_log, scrub_log};
 use storage::catalog::{MetadataLog, MetadataRecord, RedbLog, TopicRecord};
 use storage::disk::sim::SimRng;
 use storage::log::LogState;
@@ -158,6 +158,27 @@ fn indexes_and_checkpoints_can_be_lost_or_garbled() {
             assert_eq!(end, sent.last().map_or(Offset::ZERO, |last| last.next));
         }
     }
+}
+
+/// What nobody has read since it was written is found by the scrub, and nothing else is.
+#[test]
+fn the_scrub_finds_a_flipped_bit_in_a_closed_segment() {
+    let (mut rng, mut found) = (SimRng::new(9), 0);
+    for seed in 1..40 {
+        let (disk, id, _) = disk_with_records(seed, true);
+        let mut own: Vec<String> =
+            log_files(&disk).into_iter().filter(|path| path.starts_with(&id.dir())).collect();
+        own.pop(); // the active segment is not scrubbed
+        let bytes: u64 =
+            own.iter().filter_map(|path| disk.contents(path)).map(|file| file.len() as u64).sum();
+        assert_eq!(scrub_log(&disk, id, |_| {}), (bytes, 0), "seed {seed}: nothing is damaged");
+        let Some(path) = own.first().cloned() else { continue };
+        let at = rng.below(disk.contents(&path).map_or(1, |file| file.len()));
+        let (_, damaged) = scrub_log(&disk, id, move |disk| disk.damage(&path, |file| file[at] ^= 4));
+        assert_eq!(damaged, 1, "seed {seed}: flipped at {at}");
+        found += 1;
+    }
+    assert!(10 < found, "segments were there to damage: {found}");
 }
 
 /// A catalog with flipped bits is refused, or holds what it held; at worst its last change is undone,

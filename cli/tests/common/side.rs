@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use ringlog_client::{
-    Acks, Client, ConsumedRecord, Offset, OffsetSpec, PartitionIndex, Record, StartAt, TopicSpec,
+    Acks, Client, ConsumeError, ConsumedRecord, Offset, OffsetSpec, PartitionIndex, Record, StartAt,
+    TopicSpec,
 };
 use tokio::task::JoinHandle;
 
@@ -119,13 +120,27 @@ impl Side {
     }
 
     pub async fn check(&mut self, client: &Client) {
+        // Retention may run while the topic is read: then it is read again.
+        for _ in 0..10 {
+            if self.try_check(client).await {
+                return;
+            }
+        }
+        panic!("{}: the first records are gone each time they are read", self.policy.topic());
+    }
+
+    /// `false` if what was to be read was deleted meanwhile.
+    async fn try_check(&mut self, client: &Client) -> bool {
         let topic = self.policy.topic();
         let earliest = client.admin().list_offsets(topic, PARTITION, OffsetSpec::Earliest).await;
         let earliest = earliest.expect("the broker answers").offset.expect("every partition has a start");
         let end = end_of(client, topic, PARTITION).await;
         assert!(self.earliest <= earliest && earliest <= end, "{topic}: from {earliest} to {end}");
         self.earliest = earliest;
-        let found = read(client, topic, end).await;
+        let Some(found) = read(client, topic, end).await else { return false };
+        if found.first().is_some_and(|(offset, _)| self.policy == Policy::Delete && earliest < *offset) {
+            return false;
+        }
         assert!(found.is_sorted_by(|a, b| a.0 < b.0), "{topic}: offsets do not ascend");
         // No version is ever found changed, or at another offset.
         for (offset, version) in &found {
@@ -137,6 +152,7 @@ impl Side {
             Policy::Compact => self.check_keys(&found),
             Policy::Delete => self.check_retained(&found, end),
         }
+        true
     }
 
     /// The last one found of each key is the last acknowledged, or one that was sent later.
@@ -210,16 +226,20 @@ async fn produce(client: Client, topic: &'static str, first: u64, seed: u64) -> 
     sent
 }
 
-/// Everything below `end`. Compaction may have left nothing just below it.
-async fn read(client: &Client, topic: &str, end: Offset) -> Vec<(Offset, Version)> {
+/// Everything below `end`. Compaction may have left nothing just below it. `None` if records were deleted
+/// before they were read.
+async fn read(client: &Client, topic: &str, end: Offset) -> Option<Vec<(Offset, Version)>> {
     let mut found = Vec::new();
     let mut reader =
         client.reader().topic(topic).start(StartAt::Earliest).build().await.expect("it survived");
     while found.last().is_none_or(|(offset, _): &(Offset, Version)| offset.get() + 1 < end.get()) {
         let Ok(records) = tokio::time::timeout(READ_MAX, reader.recv_batch(10_000)).await else { break };
+        if matches!(records, Err(ConsumeError::OffsetOutOfRange { .. })) {
+            return None;
+        }
         found.extend(records.expect("readable").iter().map(version_of));
     }
-    found
+    Some(found)
 }
 
 fn version_of(record: &ConsumedRecord) -> (Offset, Version) {

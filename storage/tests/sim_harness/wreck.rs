@@ -11,7 +11,7 @@ use storage::id::LogId;
 use storage::log::{LogState, ReadError};
 use storage::mutants::{Mutant, Mutation};
 use storage::recovery::{RecoveryOptions, recover};
-use storage::store::Store;
+use storage::store::{Scrubber, Store};
 
 use super::{PLAIN, Workload, log_ids, read_until_error, run};
 
@@ -68,4 +68,25 @@ pub fn check_prefix(served: &[super::Sent], sent: &[super::Sent], what: &str) {
 /// Log files only: an index or a checkpoint may be replaced.
 pub fn log_files(disk: &SimDisk) -> Vec<String> {
     disk.files().into_iter().filter(|path| path.ends_with(".log")).collect()
+}
+
+/// Opens the log, damages one of its files behind the store's back, and scrubs everything once. Bytes
+/// read, and segments found damaged.
+pub fn scrub_log(disk: &SimDisk, id: LogId, damage: impl FnOnce(&SimDisk) + 'static) -> (u64, u64) {
+    let inner = disk.clone();
+    run(disk, async move {
+        let checkpoint = Checkpoint::read_all(&inner).await.expect("the disk works");
+        let now = protocol::model::Timestamp::from_millis(2_000_000);
+        let mut options = RecoveryOptions::new(super::config(PLAIN, id), LeaderEpoch::FIRST, now);
+        options.checkpoint = checkpoint.logs.get(&id).copied();
+        let recovered = recover(&inner, id, &options).await.expect("the disk works");
+        let store = Store::new(inner.clone(), super::store_options(None));
+        store.add(id, recovered.log, options.checkpoint);
+        damage(&inner);
+        let mut scrubber = Scrubber::default();
+        while store.counters.scrub_passes.get() < 2 {
+            scrubber.step(&store).await;
+        }
+        (store.counters.scrubbed_bytes.get(), store.counters.scrub_damage.get())
+    })
 }

@@ -141,13 +141,18 @@ impl Inode {
                 versions.entry(at / SECTOR as u64 + n as u64).or_default().push((u64::MAX, sector.to_vec()));
             }
         }
-        // Often all or nothing survives; the subsets in between are drawn sector by sector.
-        let mood = rng.below(4);
+        // Often all or nothing survives; the subsets in between are drawn sector by sector, as a disk with
+        // sectors of 512 bytes tears, or block by block, as one with 4096.
+        let mood = rng.below(5);
+        let mut block = (u64::MAX, 0);
         for (sector, versions) in &versions {
+            if mood != 4 || block.0 != sector * SECTOR as u64 / BLOCK as u64 {
+                block = (sector * SECTOR as u64 / BLOCK as u64, rng.draw());
+            }
             let survivor = match mood {
                 0 => None,
                 1 => versions.last(),
-                _ => versions.get(rng.below(versions.len() + 1)),
+                _ => versions.get((block.1 % (versions.len() as u64 + 1)) as usize),
             };
             let at = *sector as usize * SECTOR;
             if let Some((_, bytes)) = survivor
