@@ -19,6 +19,7 @@ use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::batch::{
     Batch, Compacted, RecordIter, RecordView, Verdict, batches, compact_batch, empty_batch,
@@ -40,6 +41,9 @@ use crate::small_file;
 
 /// Memory that one key of a pass takes in its map, about.
 const KEY_BYTES: usize = 48;
+
+/// How long a log that could not be compacted is left alone.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(60);
 
 /// Bytes that are written at once.
 const WRITE_BYTES: usize = 1 << 20;
@@ -104,17 +108,22 @@ impl<D: Disk> Store<D> {
         &self,
         events: &impl Events<D>,
     ) -> Result<bool, (crate::id::LogId, CompactError)> {
-        let now = (self.options.wall_clock)();
-        let due =
-            self.logs().into_iter().filter(|log| !log.busy.get() && log_is_open(log)).filter_map(|log| {
-                let plan = log.read(|inner| inner.plan_compaction(log.unfinished.get(), now))?;
-                Some((plan.dirty as f64 / plan.total as f64, log, plan))
-            });
+        let (now, clock) = ((self.options.wall_clock)(), (self.options.clock)());
+        let ready = |log: &Rc<OpenLog<D>>| {
+            let paused = log.compaction_pause.get().is_some_and(|until| clock < until);
+            !log.busy.get() && !paused && log_is_open(log)
+        };
+        let due = self.logs().into_iter().filter(ready).filter_map(|log| {
+            let plan = log.read(|inner| inner.plan_compaction(log.unfinished.get(), now))?;
+            Some((plan.dirty as f64 / plan.total as f64, log, plan))
+        });
         let Some((_, log, plan)) = due.max_by(|a, b| a.0.total_cmp(&b.0)) else { return Ok(false) };
         log.busy.set(true);
         let compacted = self.compact(&log, plan, now, events).await;
         log.busy.set(false);
         self.work.notify();
+        // A log that cannot be compacted must not keep the others from it.
+        log.compaction_pause.set(compacted.is_err().then(|| clock + PAUSE_AFTER_FAILURE));
         compacted.map(|()| true).map_err(|error| (log.id, error))
     }
 

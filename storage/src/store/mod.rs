@@ -109,6 +109,8 @@ pub struct OpenLog<D: Disk> {
     index_due: Cell<bool>,
     /// Whether old segments are being deleted or compacted.
     busy: Cell<bool>,
+    /// Until when the log is not compacted, because it could not be.
+    compaction_pause: Cell<Option<Instant>>,
     /// Where the last durable checkpoint says that the log begins.
     durable_start: Cell<Offset>,
     /// The checkpoint the log was recovered with. A corrupt log keeps it in later checkpoints: with
@@ -196,6 +198,7 @@ impl<D: Disk> Store<D> {
             indexed: Cell::new(None),
             index_due: Cell::new(false),
             busy: Cell::new(false),
+            compaction_pause: Cell::new(None),
             durable_start: Cell::new(recovered_from.map_or(Offset::ZERO, |point| point.start)),
             recovered_from,
         });
