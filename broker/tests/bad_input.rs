@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use broker::EmbeddedBroker;
 use protocol::api::{Acks, Api, DeleteTopicReply, DeleteTopicRequest, FetchParams, Message, VERSION};
+use protocol::batch::{BatchBuilder, Codec};
 use protocol::frame::{FRAME_HEADER_LEN, FrameHeader, FrameKind};
 use protocol::model::limits::FRAME_BODY_BYTES_MAX;
-use protocol::model::{CorrelationId, ErrorCode, Offset, TopicId};
+use protocol::model::{CorrelationId, ErrorCode, Offset, Timestamp, TopicId};
 use raw::{Answer, Raw, batch, scratch};
 
 fn broker() -> EmbeddedBroker {
@@ -198,6 +199,34 @@ fn unknown_places_and_offsets_have_their_codes() {
 }
 
 #[test]
+fn records_that_a_topic_does_not_take_are_refused() {
+    let broker = broker();
+    let mut raw = Raw::connect(broker.addr());
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
+    let of = |time: i64, key: Option<&[u8]>, codec| {
+        let mut builder = BatchBuilder::new(codec);
+        builder.try_append(Timestamp::from_millis(time), key, Some(b"x"), &[]).unwrap();
+        builder.finish()
+    };
+    let plain = |time| of(time, None, Codec::None);
+    let limits = [("message.timestamp.after.max.ms", "60000"), ("message.timestamp.before.max.ms", "60000")];
+    let strict = raw.create_topic("strict", 1, &limits).id;
+    for (time, code) in [
+        (now, ErrorCode::None),
+        (-1, ErrorCode::None), // no time at all
+        (now - 3_600_000, ErrorCode::InvalidTimestamp),
+        (now + 3_600_000, ErrorCode::InvalidTimestamp),
+    ] {
+        assert_eq!(raw.produce(strict, 0, &plain(time)).0, code, "{} ms from now", time - now);
+    }
+    let compacted = raw.create_topic("compacted", 1, &[("cleanup.policy", "compact")]).id;
+    for codec in [Codec::None, Codec::Lz4] {
+        assert_eq!(raw.produce(compacted, 0, &of(now, Some(b"k"), codec)).0, ErrorCode::None);
+        assert_eq!(raw.produce(compacted, 0, &of(now, None, codec)).0, ErrorCode::InvalidRecord);
+    }
+}
+
+#[test]
 fn bad_topics_are_not_made() {
     let broker = broker();
     let mut raw = Raw::connect(broker.addr());
@@ -249,7 +278,7 @@ fn a_long_poll_is_answered_by_a_produce_and_by_its_deadline() {
     let topic = producer.create_topic("t", 1, &[]).id;
     let params = FetchParams { max_wait_ms: 10_000, min_bytes: 1, max_bytes: 1 << 20 };
     poller.send_fetch(params, &[(topic, 0, 0)]);
-    std::thread::sleep(Duration::from_millis(50)); // the poll is to be there first
+    producer.wait_for_polls(1);
     let begun = Instant::now();
     producer.send_produce(Acks::None, &[(topic, 0, &batch(&[b"x"]))]);
     assert!(!poller.fetched().partitions[0].records.is_empty());

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use broker::{Broker, Config};
 use ringlog_client::{
-    AdminError, Client, ErrorCode, Offset, OffsetSpec, PartitionIndex, Record, StartAt, TopicSpec,
+    AdminError, Client, ErrorCode, Offset, OffsetSpec, PartitionIndex, Record, StartAt, Timestamp, TopicSpec,
 };
 
 fn start(data_dir: &Path) -> Broker {
@@ -33,6 +33,9 @@ async fn records_before_an_offset_are_gone_for_good() {
     let (zero, one) = (PartitionIndex::new(0), PartitionIndex::new(1));
     assert_eq!(admin.delete_records("t", zero, Some(Offset::new(4))).await.unwrap(), Offset::new(4));
     assert_eq!(admin.delete_records("t", one, Some(Offset::new(7))).await.unwrap(), Offset::new(7));
+    // A record that is deleted is not found by its time either.
+    let by_time = admin.list_offsets("t", zero, OffsetSpec::AtOrAfter(Timestamp::from_millis(0)));
+    assert_eq!(by_time.await.unwrap().offset, Some(Offset::new(4)));
     let again = admin.delete_records("t", zero, Some(Offset::new(2))).await.unwrap();
     assert_eq!(again, Offset::new(4), "it never moves back");
     let beyond = admin.delete_records("t", zero, Some(Offset::new(11))).await.unwrap_err();

@@ -91,7 +91,7 @@ fn one_fetch_over_both_shards_is_gathered_and_nobody_waits_for_the_empty_one() {
         let (mut poller, _) = Raw::connect_to(broker.addr(), Some(hello.shard));
         let end = u64::from(partition);
         poller.send_fetch(params, &[(topic, 0, end), (topic, 1, 0)]);
-        std::thread::sleep(Duration::from_millis(50)); // the poll is to be there first
+        raw.wait_for_polls(2 * u64::from(partition) + 2); // a part on each shard
         let begun = std::time::Instant::now();
         assert_eq!(raw.produce(topic, partition, &batch(&[b"x"])).0, ErrorCode::None);
         let reply = poller.fetched();

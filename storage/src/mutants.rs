@@ -17,6 +17,8 @@ pub enum Mutant {
     OneFlushForAll,
     /// Do not make the names of new segments durable.
     NoDirectorySync,
+    /// Leave out the sync of the filesystem that ends a round of very many new files.
+    NoWholeSync,
     /// Begin a chunk with another prefix than the block on disk has.
     RewriteTailDifferently,
     /// Take every bad batch for a torn tail.

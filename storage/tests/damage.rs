@@ -7,8 +7,7 @@ mod sim_harness;
 use std::collections::BTreeMap;
 
 use protocol::model::{Offset, TopicId, TopicName};
-use sim_harness::run;
-use sim_harness::wreck::{check_prefix, disk_with_records, log_files, recover_log, scrub_log};
+use sim_harness::wreck::{check_prefix, disk_with_records, log_files, recover_log, report_of, scrub_log};
 use storage::catalog::{MetadataLog, MetadataRecord, RedbLog, TopicRecord};
 use storage::disk::sim::SimRng;
 use storage::log::LogState;
@@ -115,7 +114,7 @@ fn a_missing_segment_is_noticed() {
             for gone in &own {
                 let image = disk.crash_image(seed);
                 let (inner, path) = (image.clone(), gone.clone());
-                run(&image, async move {
+                image.block_on(async move {
                     storage::disk::Disk::remove_file(&inner, &path).await.expect("it is there");
                 });
                 let (state, _, served) = recover_log(&image, id, None);
@@ -157,6 +156,18 @@ fn indexes_and_checkpoints_can_be_lost_or_garbled() {
             let end = served.last().map_or(Offset::ZERO, |last| last.next);
             assert_eq!(end, sent.last().map_or(Offset::ZERO, |last| last.next));
         }
+    }
+}
+
+/// After an orderly stop the checkpoint and the indexes are believed; after a crash what follows them is
+/// read.
+#[test]
+fn a_start_after_an_orderly_stop_reads_no_batch() {
+    for clean in [true, false] {
+        let (disk, id, sent) = disk_with_records(5, clean);
+        let report = report_of(&disk, id);
+        assert!(!sent.is_empty());
+        assert_eq!(report.bytes_read == 0, clean, "{report:?}");
     }
 }
 

@@ -5,9 +5,6 @@
 //! The example of a batch is checked by protocol/src/batch/tests.rs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::future::Future;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
 
 use protocol::batch::{Batch, BatchBuilder, Codec};
 use protocol::model::{
@@ -55,17 +52,6 @@ fn labelled(bytes: &[u8], fields: &[(usize, &str)]) -> String {
     }
     assert_eq!(at, bytes.len(), "the fields cover the bytes");
     text
-}
-
-/// Runs a future to its end, completing disk operations one by one.
-fn run<T>(disk: &SimDisk, future: impl Future<Output = T>) -> T {
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            return value;
-        }
-        assert!(disk.step(), "the future waits for something that is not the disk");
-    }
 }
 
 fn topic_id() -> TopicId {
@@ -137,7 +123,7 @@ fn the_checkpoint_is_shown_as_it_is_written() {
         clean: true,
     };
     let checkpoint = Checkpoint { logs: HashMap::from([(id, point)]) };
-    run(&disk, async {
+    disk.block_on(async {
         disk.create_dir(CHECKPOINTS_DIR).await?;
         checkpoint.write(&disk, 0).await
     })

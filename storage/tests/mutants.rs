@@ -23,12 +23,13 @@ type Case = (Mutant, &'static str, Check);
 /// Panics for some seed if the fault is on.
 type Check = fn(u64, Option<Mutant>);
 
-const CASES: [Case; 13] = [
+const CASES: [Case; 14] = [
     (Mutant::AckBeforeSync, "acknowledges before the fdatasync", power_cuts),
     (Mutant::SyncBeforeWritesComplete, "issues the fdatasync beside the writes", power_cuts),
     (Mutant::RetrySync, "tries a failed fdatasync again", disk_errors),
     (Mutant::OneFlushForAll, "lets one flush stand for files with new extents", power_cuts),
     (Mutant::NoDirectorySync, "leaves a new segment's name unsynced", power_cuts),
+    (Mutant::NoWholeSync, "leaves out the one sync of a round with many new files", power_cuts),
     (Mutant::RewriteTailDifferently, "writes a tail block again with another prefix", power_cuts),
     (Mutant::TruncateAtAnyBadBatch, "cuts the log at any bad batch", flipped_bits),
     (Mutant::ServeBeforeSync, "serves what recovery read without syncing it", power_cuts),

@@ -2,13 +2,11 @@
 
 use std::rc::Rc;
 
-use protocol::api::{
-    DeleteRecordsEntry, DeleteRecordsReply, DeleteRecordsRequest, DeleteRecordsResult, Message,
-};
+use protocol::api::{DeleteRecordsEntry, DeleteRecordsRequest, DeleteRecordsResult, Message};
 use protocol::frame::FrameHeader;
 use protocol::model::{ErrorCode, Offset};
 
-use super::Refusal;
+use super::{Refusal, begin_entries};
 use crate::connection::Connection;
 use crate::metrics::count;
 use crate::runtime;
@@ -21,19 +19,9 @@ pub fn handle(
     body: &[u8],
 ) -> Result<(), Refusal> {
     let request = DeleteRecordsRequest::read(body)?;
-    let parts = request.partitions.len() as u32;
-    if parts == 0 {
-        let reply = DeleteRecordsReply { partitions: Vec::new() };
-        connection.reply(header.api, header.correlation, |out| reply.append_to(out));
-        shard.touch(connection);
-        return Ok(());
-    }
-    let results = vec![DeleteRecordsResult::refused(ErrorCode::RequestTimedOut); parts as usize];
+    let results = vec![DeleteRecordsResult::refused(ErrorCode::RequestTimedOut); request.partitions.len()];
     let waiting = Waiting::DeleteRecords { results };
-    let request_key = shard.requests.borrow_mut().begin(connection, header, parts, waiting);
-    for (part, entry) in (0..parts).zip(request.partitions) {
-        delete_records(shard, Origin { shard: shard.id, request: request_key, part }, entry);
-    }
+    begin_entries(shard, connection, header, request.partitions, waiting, delete_records);
     Ok(())
 }
 

@@ -2,13 +2,11 @@
 
 use std::rc::Rc;
 
-use protocol::api::{
-    ListOffsetsEntry, ListOffsetsReply, ListOffsetsRequest, ListOffsetsResult, Message, OffsetSpec,
-};
+use protocol::api::{ListOffsetsEntry, ListOffsetsRequest, ListOffsetsResult, Message, OffsetSpec};
 use protocol::frame::FrameHeader;
 use protocol::model::{ErrorCode, Timestamp};
 
-use super::Refusal;
+use super::{Refusal, begin_entries};
 use crate::connection::Connection;
 use crate::metrics::count;
 use crate::runtime;
@@ -21,19 +19,9 @@ pub fn handle(
     body: &[u8],
 ) -> Result<(), Refusal> {
     let request = ListOffsetsRequest::read(body)?;
-    let parts = request.partitions.len() as u32;
-    if parts == 0 {
-        let reply = ListOffsetsReply { partitions: Vec::new() };
-        connection.reply(header.api, header.correlation, |out| reply.append_to(out));
-        shard.touch(connection);
-        return Ok(());
-    }
-    let results = vec![ListOffsetsResult::refused(ErrorCode::RequestTimedOut); parts as usize];
+    let results = vec![ListOffsetsResult::refused(ErrorCode::RequestTimedOut); request.partitions.len()];
     let waiting = Waiting::ListOffsets { results };
-    let request_key = shard.requests.borrow_mut().begin(connection, header, parts, waiting);
-    for (part, entry) in (0..parts).zip(request.partitions) {
-        list_offset(shard, Origin { shard: shard.id, request: request_key, part }, entry);
-    }
+    begin_entries(shard, connection, header, request.partitions, waiting, list_offset);
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use protocol::model::ErrorCode;
 
 use crate::connection::Connection;
 use crate::metrics::count;
-use crate::shard::Shard;
+use crate::shard::{Origin, Request, Shard, Waiting};
 
 mod produce;
 
@@ -48,6 +48,27 @@ struct Refusal {
 impl From<DecodeError> for Refusal {
     fn from(error: DecodeError) -> Refusal {
         Refusal { error: error.code(), message: error.to_string() }
+    }
+}
+
+/// Begins a request whose entries are answered one by one, each by `ask`; without entries it is answered
+/// at once. `waiting` has a place for each answer.
+fn begin_entries<E>(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    header: FrameHeader,
+    entries: Vec<E>,
+    waiting: Waiting,
+    ask: impl Fn(&Rc<Shard>, Origin, E),
+) {
+    let parts = u32::try_from(entries.len()).expect("BUG: read() bounds the list");
+    if parts == 0 {
+        shard.touch(connection);
+        return Request { connection: connection.clone(), header, remaining: 0, waiting }.reply();
+    }
+    let request = shard.requests.borrow_mut().begin(connection, header, parts, waiting);
+    for (part, entry) in (0..parts).zip(entries) {
+        ask(shard, Origin { shard: shard.id, request, part }, entry);
     }
 }
 

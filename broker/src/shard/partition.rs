@@ -84,10 +84,11 @@ impl Partition {
         let mut stored: Option<(Offset, Offset)> = None;
         let mut rest = records;
         while let Ok((batch, after)) = Batch::split_first(rest) {
-            let (base, next) = match store.append(&self.log, &batch).map_err(|error| append_code(&error))? {
-                Accepted::New { base, next } => (base, next),
-                Accepted::Duplicate { base, next } => return Ok(self.know(base, next, origin)),
-            };
+            let (base, next) =
+                match store.append(&self.log, &batch, now).map_err(|error| append_code(&error))? {
+                    Accepted::New { base, next } => (base, next),
+                    Accepted::Duplicate { base, next } => return Ok(self.know(base, next, origin)),
+                };
             stored = Some((stored.map_or(base, |(first, _)| first), next));
             rest = after;
         }
@@ -306,22 +307,24 @@ impl Partition {
         store: &Store<ShardDisk>,
         time: Timestamp,
     ) -> Result<Option<(Offset, Timestamp)>, ErrorCode> {
-        let found = loop {
-            match store.find_time(&self.log, time).await {
-                Err(ColdError::Replaced { .. }) => {}
-                found => break found.map_err(|error| cold_code(&error))?,
+        let mut from = self.earliest();
+        loop {
+            let found = match store.find_time(&self.log, time, from).await {
+                Err(ColdError::Replaced { .. }) => continue,
+                found => found.map_err(|error| cold_code(&error))?,
+            };
+            let TimeSearch::Batch(batch) = found else { return Ok(None) };
+            let bytes = bytes::Bytes::copy_from_slice(batch.bytes());
+            let records = decode_batch(bytes, FRAME_BODY_BYTES_MAX).map_err(|_| ErrorCode::CorruptMessage)?;
+            let behind = records.next_offset();
+            for record in records {
+                if time <= record.timestamp && from <= record.offset && record.offset < self.latest() {
+                    return Ok(Some((record.offset, record.timestamp)));
+                }
             }
-        };
-        let TimeSearch::Batch(batch) = found else { return Ok(None) };
-        let bytes = bytes::Bytes::copy_from_slice(batch.bytes());
-        let records = decode_batch(bytes, FRAME_BODY_BYTES_MAX).map_err(|_| ErrorCode::CorruptMessage)?;
-        for record in records {
-            if time <= record.timestamp && record.offset < self.latest() {
-                return Ok(Some((record.offset, record.timestamp)));
-            }
+            // The record that the batch's header promised is deleted, or was never there.
+            from = from.max(behind);
         }
-        // The batch's header promised a record as late as that and its records do not keep it.
-        Ok(None)
     }
 }
 

@@ -33,6 +33,9 @@ use crate::metrics::{ShardCounters, count};
 use crate::runtime::net::{Listener, Socket};
 use crate::runtime::{self, ShardDisk};
 
+/// 32 single syncs take some 6 ms here, as long as the one of the filesystem takes on a busy disk.
+const WHOLE_SYNC_FROM: usize = 32;
+
 /// Partitions that are recovered side by side.
 const RECOVERIES_AT_ONCE: usize = 64;
 
@@ -126,6 +129,7 @@ async fn open(start: ShardStart) -> Result<Rc<Shard>, String> {
     let options = StoreOptions {
         cache_bytes: start.config.cache_bytes,
         files_max: start.config.files_max,
+        whole_sync_from: WHOLE_SYNC_FROM,
         compaction_bytes: start.config.compaction_bytes,
         shard: start.id.get(),
         clock: Instant::now,

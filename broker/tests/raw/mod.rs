@@ -165,6 +165,17 @@ impl Raw {
         FetchReply::parse(&body).unwrap()
     }
 
+    /// Waits until so many fetches, of all shards and since the start, have waited for records.
+    pub fn wait_for_polls(&mut self, count: u64) {
+        let polls = |reply: StatsReply| -> u64 {
+            let counters = reply.shards.into_iter().flat_map(|shard| shard.counters);
+            counters.filter(|(name, _)| name == "fetch_waits").map(|(_, value)| value).sum()
+        };
+        while polls(self.stats()) < count {
+            std::thread::yield_now();
+        }
+    }
+
     pub fn stats(&mut self) -> StatsReply {
         let answer = self.call(&StatsRequest);
         let Answer::Reply(_, body) = answer else { panic!("{answer:?}") };

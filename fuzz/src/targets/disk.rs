@@ -7,12 +7,8 @@
 //! The second recovery is the check: what the first one cut, repaired or refused must not be cut
 //! further, or become readable.
 
-use std::cell::RefCell;
-use std::future::Future;
 use std::rc::Rc;
 
-use futures::executor::LocalPool;
-use futures::task::LocalSpawnExt;
 use protocol::batch::{Batch, Codec, stamp};
 use protocol::model::{LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
 use storage::checkpoint::Checkpoint;
@@ -97,7 +93,7 @@ fn serialize(files: &Files) -> Vec<u8> {
 fn disk_with(files: &Files) -> SimDisk {
     let disk = SimDisk::new(1, FlushScope::File);
     let (inner, files) = (disk.clone(), files.clone());
-    run(&disk, async move {
+    disk.block_on(async move {
         inner.create_dir(TOPICS_DIR).await.expect("the disk works");
         create_log_dirs(&inner, &[id()]).await.expect("the disk works");
         for (name, bytes) in files.iter().filter(|(name, bytes)| *name != "checkpoint" && !bytes.is_empty()) {
@@ -117,7 +113,7 @@ fn disk_with(files: &Files) -> SimDisk {
 /// State, start and end of the log that is found; and how it was found, for the outcome.
 fn recover_on(disk: &SimDisk, checkpoint: Checkpoint) -> ([String; 3], String) {
     let inner = disk.clone();
-    run(disk, async move {
+    disk.block_on(async move {
         let now = Timestamp::from_millis(1_800_000_000_000);
         let mut options = RecoveryOptions::new(LogConfig::tiny(), LeaderEpoch::FIRST, now);
         options.checkpoint = checkpoint.logs.get(&id()).copied();
@@ -133,25 +129,6 @@ fn recover_on(disk: &SimDisk, checkpoint: Checkpoint) -> ([String; 3], String) {
 fn unclean(mut checkpoint: Checkpoint) -> Checkpoint {
     checkpoint.logs.values_mut().for_each(|point| point.clean = false);
     checkpoint
-}
-
-/// Runs a future to its end, completing disk operations in the disk's order.
-fn run<T: 'static>(disk: &SimDisk, future: impl Future<Output = T> + 'static) -> T {
-    let mut pool = LocalPool::new();
-    let done = Rc::new(RefCell::new(None));
-    let slot = done.clone();
-    let task = async move {
-        let value = future.await;
-        *slot.borrow_mut() = Some(value);
-    };
-    pool.spawner().spawn_local(task).expect("the pool lives");
-    loop {
-        pool.run_until_stalled();
-        if let Some(value) = done.borrow_mut().take() {
-            return value;
-        }
-        assert!(disk.step(), "stuck: the future waits for something that is not the disk");
-    }
 }
 
 /// Batches whose offsets begin at `base` and end at `end`.

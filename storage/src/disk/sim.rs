@@ -17,8 +17,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use super::{BLOCK, Buf, Buffers, Disk, DiskFile, FlushScope};
 
@@ -173,6 +174,20 @@ impl SimDisk {
             waker.wake();
         }
         true
+    }
+
+    /// Runs a future to its end, completing the disk's operations in the disk's order.
+    ///
+    /// # Panics
+    /// If the future waits for something that is not this disk.
+    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        let mut future = pin!(future);
+        loop {
+            if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                return value;
+            }
+            assert!(self.step(), "stuck: the future waits for something that is not the disk");
+        }
     }
 
     /// What the disk might hold if the power went now: one of many, drawn by `seed`.

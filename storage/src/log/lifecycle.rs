@@ -212,3 +212,129 @@ impl<B: Buf> Log<B> {
         self.producers.expire(Timestamp::from_millis(now.millis().saturating_sub(ms)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use protocol::model::LeaderEpoch;
+
+    use super::super::tests::{HeapBuf, append_at, perform_all};
+    use super::*;
+    use crate::log::{Cleanup, DirtyRatio, FlushPolicy, LogConfig};
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    fn log(config: LogConfig) -> Log<HeapBuf> {
+        Log::new(config, LeaderEpoch::FIRST)
+    }
+
+    /// Three closed segments of one batch each and an active one, appended at 100, 200, 300 and 400,
+    /// with timestamps of those times; everything is durable.
+    fn four_segments(config: LogConfig) -> Log<HeapBuf> {
+        let mut log = log(config);
+        for time in [100, 200, 300, 400] {
+            append_at(&mut log, 10_000, at(time), at(time));
+            perform_all(&mut log);
+        }
+        assert_eq!(log.segments().count(), 4);
+        log
+    }
+
+    const NONE_UNFINISHED: Offset = Offset::MAX;
+
+    #[test]
+    fn a_segment_is_closed_at_its_age_also_without_an_append() {
+        let mut log = log(LogConfig { segment_ms: Some(50), ..LogConfig::tiny() });
+        append_at(&mut log, 10, at(100), at(100));
+        assert!(!log.is_roll_due(at(149)) && log.is_roll_due(at(150)));
+        assert!(log.roll_if_due(at(150), &crate::log::tests::Heap));
+        assert!(!log.is_roll_due(at(10_000)), "an empty segment is not closed");
+        append_at(&mut log, 10, at(160), at(160));
+        append_at(&mut log, 10, at(210), at(210));
+        assert_eq!(log.segments().count(), 3, "an append closes it too");
+    }
+
+    #[test]
+    fn retention_by_time_goes_by_the_newest_record_and_spares_the_active_segment() {
+        let mut log = four_segments(LogConfig { retention_ms: Some(1000), ..LogConfig::tiny() });
+        assert_eq!(log.plan_retention(NONE_UNFINISHED, at(1100)), None);
+        assert_eq!(log.plan_retention(NONE_UNFINISHED, at(1101)), Some(Offset::new(1)));
+        assert_eq!(log.plan_retention(NONE_UNFINISHED, at(99_999)), Some(Offset::new(3)));
+        assert_eq!(
+            log.plan_retention(Offset::new(1), at(99_999)),
+            Some(Offset::new(1)),
+            "finished ones only"
+        );
+        assert_eq!(log.advance_start(Offset::new(3)), Offset::new(3));
+        assert_eq!(log.expired(NONE_UNFINISHED, Offset::MAX), [0, 1, 2].map(Offset::new));
+        assert_eq!(
+            log.expired(NONE_UNFINISHED, Offset::new(1)),
+            [Offset::ZERO],
+            "as far as a checkpoint knows"
+        );
+    }
+
+    #[test]
+    fn a_timestamp_from_the_future_does_not_keep_a_segment() {
+        let mut log = log(LogConfig { retention_ms: Some(1000), ..LogConfig::tiny() });
+        append_at(&mut log, 10_000, at(100), at(i64::MAX));
+        append_at(&mut log, 10_000, at(200), at(200));
+        perform_all(&mut log);
+        assert_eq!(log.plan_retention(NONE_UNFINISHED, at(1101)), Some(Offset::new(1)));
+    }
+
+    #[test]
+    fn retention_by_size_keeps_at_least_what_it_says() {
+        let keeps = |bytes| {
+            let log = four_segments(LogConfig { retention_bytes: Some(bytes), ..LogConfig::tiny() });
+            log.plan_retention(NONE_UNFINISHED, at(500)).map(Offset::get)
+        };
+        let each = four_segments(LogConfig::tiny()).segments().next().map_or(0, Segment::len);
+        assert_eq!([keeps(4 * each), keeps(3 * each + 1), keeps(3 * each)], [None, None, Some(1)]);
+        assert_eq!(keeps(0), Some(3), "never the active one");
+        let compacted =
+            LogConfig { retention_bytes: Some(0), cleanup: Cleanup::COMPACT, ..LogConfig::tiny() };
+        assert_eq!(four_segments(compacted).plan_retention(NONE_UNFINISHED, at(500)), None);
+    }
+
+    #[test]
+    fn compaction_waits_for_its_share_and_its_age() {
+        let config = LogConfig { cleanup: Cleanup::COMPACT, ..LogConfig::tiny() };
+        let plan = |config, clean_upto, now| {
+            let mut log = four_segments(config);
+            log.set_clean_upto(Offset::new(clean_upto));
+            log.plan_compaction(NONE_UNFINISHED, at(now)).map(|plan| plan.segments.len())
+        };
+        assert_eq!(plan(LogConfig::tiny(), 0, 500), None, "cleanup.policy=delete");
+        assert_eq!(plan(config, 0, 500), Some(3));
+        assert_eq!(plan(config, 2, 500), None, "a third is dirty, half has to be");
+        let third = DirtyRatio::new(0.33).unwrap();
+        assert_eq!(plan(LogConfig { min_cleanable_dirty_ratio: third, ..config }, 2, 500), Some(3));
+        let lag = LogConfig { min_compaction_lag_ms: 250, ..config };
+        assert_eq!(plan(lag, 0, 500), Some(2), "what is younger is left");
+        assert_eq!(plan(lag, 0, 349), None);
+    }
+
+    #[test]
+    fn a_lazy_log_is_flushed_by_count_or_by_time() {
+        let flush = FlushPolicy { ms: Some(1000), messages: Some(3) };
+        let mut log = log(LogConfig { flush, ..LogConfig::tiny() });
+        append_at(&mut log, 10, at(1), at(1));
+        let written = Instant::now();
+        perform_all(&mut log);
+        assert_eq!(log.high_watermark(), Offset::new(1), "written counts");
+        assert_eq!(log.ladder().durable(), Offset::ZERO);
+        assert!(!log.is_flush_due(written) && log.is_flush_due(written + Duration::from_secs(2)));
+        append_at(&mut log, 10, at(2), at(2));
+        append_at(&mut log, 10, at(3), at(3));
+        perform_all(&mut log);
+        assert!(log.is_flush_due(written), "three records");
+        let plan = log.plan_flush().unwrap();
+        log.handle_durable(plan.upto, &plan.reached, 0);
+        assert_eq!(log.ladder().durable(), Offset::new(3));
+        assert!(log.plan_flush().is_none());
+    }
+}

@@ -13,7 +13,6 @@ use protocol::batch::Batch;
 use protocol::model::{LeaderEpoch, Offset, Timestamp};
 
 use super::{Log, LogState};
-use crate::chunk::Chunk;
 use crate::disk::Buf;
 use crate::segment::{IndexEntry, Segment};
 
@@ -181,11 +180,6 @@ impl<B: Buf> Log<B> {
         let segment = self.segments.iter().find(late)?;
         let read = self.read_of(segment, segment.index().floor_time(time));
         (read.at < read.end).then_some(read)
-    }
-
-    /// The chunk at the head of the cache, for the shard's eviction order.
-    pub fn newest_cached(&self) -> Option<&Chunk<B>> {
-        self.cache.back()
     }
 }
 

@@ -9,9 +9,9 @@ use protocol::model::{LeaderEpoch, Offset, Timestamp};
 use super::*;
 use crate::disk::{BLOCK, Buf, Buffers};
 
-struct Heap;
+pub(super) struct Heap;
 
-struct HeapBuf(Vec<u8>);
+pub(super) struct HeapBuf(Vec<u8>);
 
 impl AsRef<[u8]> for HeapBuf {
     fn as_ref(&self) -> &[u8] {
@@ -64,7 +64,25 @@ fn perform(log: &mut Log<HeapBuf>, plan: &WritePlan<HeapBuf>) {
     };
     let reached: Vec<Reached> = plan.writes.iter().map(reach).collect();
     log.handle_written(plan.upto, &reached, plan.bytes, Instant::now());
-    log.handle_durable(plan.upto, &reached, plan.bytes);
+    if !log.commits_on_write() {
+        log.handle_durable(plan.upto, &reached, plan.bytes);
+    }
+}
+
+/// Appends one record of so many bytes, `now` by the broker's clock and `time` by its own.
+pub(super) fn append_at(log: &mut Log<HeapBuf>, bytes: usize, now: Timestamp, time: Timestamp) {
+    let mut builder = BatchBuilder::new(Codec::None);
+    builder.try_append(time, None, Some(&vec![1; bytes]), &[]).unwrap();
+    let bytes = builder.finish();
+    let (batch, _) = Batch::split_first(&bytes).unwrap();
+    log.accept(&batch, now, &Heap).unwrap();
+}
+
+/// Has everything written, and flushed where the log is flushed in its rounds.
+pub(super) fn perform_all(log: &mut Log<HeapBuf>) {
+    while let Some(plan) = log.plan_write(&Heap) {
+        perform(log, &plan);
+    }
 }
 
 fn new_log() -> Log<HeapBuf> {

@@ -169,17 +169,22 @@ impl<D: Disk> Store<D> {
         }
     }
 
-    /// Finds the first batch whose newest record is as late as `time`.
-    pub async fn find_time(&self, log: &Rc<OpenLog<D>>, time: Timestamp) -> Result<TimeSearch<D>, ColdError> {
-        let mut from = Offset::ZERO;
+    /// Finds the first batch that reaches beyond `from` and whose newest record is as late as `time`.
+    pub async fn find_time(
+        &self,
+        log: &Rc<OpenLog<D>>,
+        time: Timestamp,
+        from: Offset,
+    ) -> Result<TimeSearch<D>, ColdError> {
+        let mut from = from;
         while let Some(read) = log.read(|log| log.plan_time_search(time, from)) {
-            if let Some(found) = self.find_time_in(log, read, time).await? {
+            if let Some(found) = self.find_time_in(log, read, time, from).await? {
                 return Ok(TimeSearch::Batch(found));
             }
-            // The newest record of that segment is gone: compaction took it after the plan was made.
+            // The newest record of that segment lies before `from`, or compaction took it.
             let next = log.read(|log| log.segments().map(|it| it.base()).find(|base| read.segment < *base));
             let Some(next) = next else { break };
-            from = next;
+            from = from.max(next);
         }
         Ok(TimeSearch::NotFound)
     }
@@ -189,13 +194,15 @@ impl<D: Disk> Store<D> {
         log: &Rc<OpenLog<D>>,
         mut read: ColdRead,
         time: Timestamp,
+        from: Offset,
     ) -> Result<Option<ColdBatches<D>>, ColdError> {
         while read.at < read.end {
             let found = self.read_from(log, read, None, INDEX_INTERVAL as usize).await?;
             let mut position = 0;
             for batch in batches(found.bytes()) {
                 let batch = batch.map_err(|_| corrupt(read, read.at + position as u64))?;
-                if time <= batch.max_timestamp() && batch.record_count().get() > 0 {
+                let reaches = from < batch.next_offset() && 0 < batch.record_count().get();
+                if reaches && time <= batch.max_timestamp() {
                     let start = found.range.start + position;
                     return Ok(Some(ColdBatches { range: start..start + batch.len(), ..found }));
                 }

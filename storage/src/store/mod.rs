@@ -75,6 +75,9 @@ pub struct StoreOptions {
     pub cache_bytes: usize,
     /// Files kept open; more only while they are in use.
     pub files_max: usize,
+    /// From this many files with new names or extents on, a round is made durable by one sync of the
+    /// whole filesystem.
+    pub whole_sync_from: usize,
     /// Bytes of memory that compaction takes for the keys of a pass.
     pub compaction_bytes: usize,
     /// The shard's number, for the name of its checkpoint.
@@ -224,9 +227,14 @@ impl<D: Disk> Store<D> {
         self.files.open()
     }
 
-    /// Takes a batch that the caller has checked. Nothing is durable yet; [`Events::committed`] tells.
-    pub fn append(&self, log: &Rc<OpenLog<D>>, batch: &Batch<'_>) -> Result<Accepted, AppendError> {
-        let now = (self.options.wall_clock)();
+    /// Takes a batch that the caller has checked, at `now` by the broker's clock. Nothing is durable yet;
+    /// [`Events::committed`] tells.
+    pub fn append(
+        &self,
+        log: &Rc<OpenLog<D>>,
+        batch: &Batch<'_>,
+        now: Timestamp,
+    ) -> Result<Accepted, AppendError> {
         let accepted = log.log.borrow_mut().accept(batch, now, &self.disk)?;
         match accepted {
             Accepted::New { .. } => self.mark_dirty(log),

@@ -19,6 +19,7 @@ pub struct Seen {
     duplicates: u64,
     closed_files: u64,
     fsyncs: u64,
+    whole_syncs: u64,
 }
 
 impl Seen {
@@ -30,6 +31,7 @@ impl Seen {
         self.duplicates += counters.duplicate_batches.get();
         self.closed_files += counters.closed_files.get();
         self.fsyncs += counters.fsyncs.get();
+        self.whole_syncs += counters.whole_syncs.get();
     }
 
     pub fn join(&mut self, other: &Seen) {
@@ -40,6 +42,7 @@ impl Seen {
         self.duplicates += other.duplicates;
         self.closed_files += other.closed_files;
         self.fsyncs += other.fsyncs;
+        self.whole_syncs += other.whole_syncs;
     }
 
     pub fn check(&self) {
@@ -51,8 +54,10 @@ impl Seen {
             duplicates,
             closed_files,
             fsyncs,
+            whole_syncs,
         } = *self;
-        let least = [compactions, compacted_records, deleted_segments, duplicates, closed_files, fsyncs];
+        let least =
+            [compactions, compacted_records, deleted_segments, duplicates, closed_files, fsyncs, whole_syncs];
         assert!(least.iter().all(|count| 0 < *count), "something never happened: {self:?}");
     }
 }

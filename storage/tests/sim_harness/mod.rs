@@ -90,25 +90,6 @@ impl Events<SimDisk> for Listener {
     fn round_released(&self) {}
 }
 
-/// Runs a future to its end, completing disk operations in the disk's order.
-pub fn run<T: 'static>(disk: &SimDisk, future: impl Future<Output = T> + 'static) -> T {
-    let mut pool = LocalPool::new();
-    let done = Rc::new(RefCell::new(None));
-    let slot = done.clone();
-    let task = async move {
-        let value = future.await;
-        *slot.borrow_mut() = Some(value);
-    };
-    pool.spawner().spawn_local(task).expect("the pool lives");
-    loop {
-        pool.run_until_stalled();
-        if let Some(value) = done.borrow_mut().take() {
-            return value;
-        }
-        assert!(disk.step(), "stuck: the future waits for something that is not the disk");
-    }
-}
-
 pub struct Workload {
     pub disk: SimDisk,
     pub store: Rc<Store<SimDisk>>,
@@ -163,10 +144,11 @@ pub fn config(seed: u64, id: LogId) -> LogConfig {
     }
 }
 
-pub fn store_options(mutant: Option<Mutant>) -> StoreOptions {
+pub fn store_options(seed: u64, mutant: Option<Mutant>) -> StoreOptions {
     StoreOptions {
         cache_bytes: 64 << 10,
         files_max: 6,
+        whole_sync_from: if seed & 8 == 0 { usize::MAX } else { 2 },
         // A handful of keys, so that passes end where memory does.
         compaction_bytes: 48 * 12,
         shard: 0,
@@ -206,7 +188,7 @@ impl Workload {
     ) -> Workload {
         let mut rng = SimRng::new(seed ^ 0xC0FFEE);
         let logs = log_ids(1 + rng.below(3));
-        let store = Rc::new(Store::new(disk.clone(), store_options(mutant)));
+        let store = Rc::new(Store::new(disk.clone(), store_options(seed, mutant)));
         let told = Rc::new(RefCell::new(Told::default()));
         let removed: BTreeMap<LogId, bool> =
             before.map_or_else(BTreeMap::new, |(_, told)| told.removed.clone());
@@ -220,7 +202,7 @@ impl Workload {
         }
         told.borrow_mut().removed.extend(removed.keys().map(|id| (*id, true)));
         let opening = open(disk.clone(), store.clone(), logs.clone(), removed, seed, mutant);
-        let history = run(&disk, opening);
+        let history = disk.block_on(opening);
         if let Some((expected, told)) = before {
             check_recovered(&history, expected, told);
         }
@@ -402,6 +384,12 @@ impl Workload {
             assert!(self.disk.step() || *done.borrow(), "the stop is stuck");
         }
         self.note_starts();
+        let files_max = store_options(0, None).files_max;
+        assert!(
+            self.store.open_files() <= files_max,
+            "{} files are open, and none in use",
+            self.store.open_files()
+        );
         for (id, log) in &self.history.logs {
             let acknowledged = self.told.borrow().acknowledged.get(id).copied().unwrap_or(Offset::ZERO);
             let removed = self.told.borrow().removed.contains_key(id);
@@ -417,7 +405,7 @@ impl Workload {
         let producer = (self.rng.below(3) == 0).then(|| self.producer(id));
         let bytes = random_batch(&mut self.rng, id, producer.as_ref());
         let (batch, _) = Batch::split_first(&bytes).expect("the builder makes valid batches");
-        let (base, next) = match self.store.append(&log, &batch) {
+        let (base, next) = match self.store.append(&log, &batch, simulated_time()) {
             Ok(Accepted::New { base, next }) => (base, next),
             refused => {
                 let closed = log.read(|log| log.check_open().is_err());
@@ -451,7 +439,7 @@ impl Workload {
         let last = producer.batches.iter().rev().take(5).nth(self.rng.below(5));
         if let Some((bytes, first)) = last {
             let (batch, _) = Batch::split_first(bytes).expect("it was sent before");
-            match self.store.append(&log, &batch) {
+            match self.store.append(&log, &batch, simulated_time()) {
                 Ok(Accepted::Duplicate { base, .. }) => assert_eq!(base, *first, "the offset it got first"),
                 Ok(Accepted::New { base, .. }) => panic!("a retry was stored again at {base}"),
                 Err(error) => assert!(log.read(|log| log.check_open().is_err()), "{error}"),
