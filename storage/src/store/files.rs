@@ -159,7 +159,8 @@ impl<D: Disk> Store<D> {
         if self.files.open.get() <= self.files.max {
             return;
         }
-        let tries = self.files.order.borrow().len();
+        // The first look at a file that was used meanwhile only notes that, the second one closes it.
+        let tries = 2 * self.files.order.borrow().len();
         for _ in 0..tries {
             if self.files.open.get() <= self.files.max {
                 return;

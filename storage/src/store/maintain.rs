@@ -63,6 +63,7 @@ impl<D: Disk> Store<D> {
             log.in_maintenance.set(false);
             self.maintaining.set(self.maintaining.get() - 1);
             self.work.notify();
+            self.close_beyond_budget();
             // A round may have been released while the log was at work here. After a failure the
             // next release tries again, not this loop.
             if finished.is_ok() {
