@@ -22,7 +22,7 @@ use crate::disk::{BLOCK, Buf, Buffers, align_up};
 
 /// Size of a chunk with backlog. 1 MiB commits reach the disk's bandwidth, 196 KiB ones half of it
 /// (datapath.md section 1).
-pub const CHUNK_BYTES: usize = 1 << 20;
+pub const CHUNK_BYTES: usize = 2 << 20;
 
 /// Size of the first chunk after a pause; grows to [`CHUNK_BYTES`] with what the last one held.
 pub const CHUNK_BYTES_MIN: usize = 16 << 10;

@@ -295,7 +295,6 @@ impl<B: Buf> Log<B> {
         self.producers.apply(batch, base, next, now);
         self.ladder.advance(Rung::Next(next));
         self.pending_bytes += len;
-        self.prepare.count_accepted(len);
         self.check();
         Ok(Accepted::New { base, next })
     }
@@ -396,6 +395,7 @@ impl<B: Buf> Log<B> {
             return;
         }
         self.ladder.advance(Rung::Written(upto));
+        self.prepare.count_written(bytes, now);
         for reach in reached {
             if let Some(segment) = self.segment_mut(reach.segment) {
                 segment.mark_written(reach.data_end);

@@ -6,7 +6,9 @@
 //!     spare    ┄┄┄┄┄┄┄┄┄ zeroes ┄┄┄┄┄┄┄┄▶                     made once the active segment is half full
 //!
 //! Steps grow with the log's rate. A log that takes a record now and then gets none: 128 KiB of zeroes
-//! for each of 10,000 quiet partitions would be 1.3 GB and 10,000 flushes.
+//! for each of 10,000 quiet partitions would be 1.3 GB and 10,000 flushes. Nor does one that writes much
+//! at a time: zeroes first and records over them are twice the bytes for the disk, and a large write
+//! gains little by it (x0.6, docs/performance.md).
 
 use std::time::{Duration, Instant};
 
@@ -21,6 +23,12 @@ const PREPARE_AHEAD: Duration = Duration::from_millis(50);
 const PREPARE_BYTES_MIN: u64 = 128 << 10;
 const PREPARE_BYTES_MAX: u64 = 16 << 20;
 
+/// A log that writes more than this in a round extends its file as it does.
+const PREPARE_ROUND_MAX: u64 = 512 << 10;
+
+/// How long what a log takes is added up before it is taken for its rate.
+const RATE_WINDOW: Duration = Duration::from_millis(50);
+
 /// A segment shorter than this is not worth preparing for.
 const WORTH_PREPARING: u64 = 2 * BLOCK as u64;
 
@@ -31,15 +39,15 @@ pub struct Preparation {
     ahead: Option<PreparePlan>,
     /// How much of the spare file is written, if there is one.
     spare: Option<u64>,
-    last: Option<(Instant, u64)>,
-    accepted_bytes: u64,
+    rate: Rate,
     /// Set after a failure; appends then extend the file themselves.
     given_up: bool,
 }
 
 impl Preparation {
-    pub fn count_accepted(&mut self, bytes: u64) {
-        self.accepted_bytes += bytes;
+    /// A round wrote so many bytes of the log, at `now`.
+    pub fn count_written(&mut self, bytes: u64, now: Instant) {
+        self.rate.count(bytes, now);
     }
 
     /// A new segment begins. If it takes over the spare file, how much of that is prepared.
@@ -61,38 +69,58 @@ impl Preparation {
     }
 
     /// Bytes to prepare at once: what the log takes in [`PREPARE_AHEAD`].
-    fn step(&self, now: Instant) -> u64 {
-        let Some((since, accepted)) = self.last else { return PREPARE_BYTES_MIN };
-        let elapsed = now.saturating_duration_since(since).max(Duration::from_millis(10));
-        let rate = (self.accepted_bytes - accepted) as f64 / elapsed.as_secs_f64();
-        let bytes = (rate * PREPARE_AHEAD.as_secs_f64()) as u64;
+    fn step(&self) -> u64 {
+        let bytes = (self.rate.per_second * PREPARE_AHEAD.as_secs_f64()) as u64;
         bytes.clamp(PREPARE_BYTES_MIN, PREPARE_BYTES_MAX).next_power_of_two()
+    }
+}
+
+/// Bytes in a second and in a round, over the last whole [`RATE_WINDOW`].
+#[derive(Default)]
+struct Rate {
+    since: Option<Instant>,
+    bytes: u64,
+    rounds: u64,
+    per_second: f64,
+    per_round: u64,
+}
+
+impl Rate {
+    fn count(&mut self, bytes: u64, now: Instant) {
+        let since = *self.since.get_or_insert(now);
+        self.bytes += bytes;
+        self.rounds += 1;
+        let elapsed = now.saturating_duration_since(since);
+        if RATE_WINDOW <= elapsed {
+            self.per_second = self.bytes as f64 / elapsed.as_secs_f64();
+            self.per_round = self.bytes / self.rounds;
+            (self.since, self.bytes, self.rounds) = (Some(now), 0, 0);
+        }
     }
 }
 
 impl<B: Buf> Log<B> {
     /// Whether `plan_prepare` would find something.
-    pub fn wants_preparation(&self, now: Instant) -> bool {
-        self.next_preparation(now).is_some()
+    pub fn wants_preparation(&self) -> bool {
+        self.next_preparation().is_some()
     }
 
     /// Zeroes to write ahead of the tail, if it is time to. Perform one at a time.
-    pub fn plan_prepare(&mut self, now: Instant) -> Option<PreparePlan> {
-        let plan = self.next_preparation(now)?;
+    pub fn plan_prepare(&mut self) -> Option<PreparePlan> {
+        let plan = self.next_preparation()?;
         self.prepare.in_progress = Some(plan);
-        self.prepare.last = Some((now, self.prepare.accepted_bytes));
         Some(plan)
     }
 
-    fn next_preparation(&self, now: Instant) -> Option<PreparePlan> {
+    fn next_preparation(&self) -> Option<PreparePlan> {
         let prepare = &self.prepare;
         let active = self.active();
         let idle = prepare.in_progress.is_none() && prepare.ahead.is_none() && !prepare.given_up;
-        let begun = WORTH_PREPARING <= active.durable_len();
-        if !self.config.prepare || self.state != LogState::Open || !idle || !begun {
+        let worth = WORTH_PREPARING <= active.durable_len() && prepare.rate.per_round <= PREPARE_ROUND_MAX;
+        if !self.config.prepare || self.state != LogState::Open || !idle || !worth {
             return None;
         }
-        let step = prepare.step(now);
+        let step = prepare.step();
         let limit = align_up(self.config.segment_bytes);
         let from = align_up(active.len()).max(active.prepared());
         if active.prepared() < active.len() + 2 * step && from < limit {

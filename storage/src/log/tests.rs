@@ -144,11 +144,11 @@ fn zeroes_on_their_way_hold_back_the_write_they_could_wipe_out() {
     append(&mut log, 1, 100);
     let plan = log.plan_write(&Heap).unwrap();
     perform(&mut log, &plan);
-    assert_eq!(log.plan_prepare(Instant::now()), None, "one small record is not worth zeroes");
+    assert_eq!(log.plan_prepare(), None, "one small record is not worth zeroes");
     append(&mut log, 1, 8200);
     let plan = log.plan_write(&Heap).unwrap();
     perform(&mut log, &plan);
-    let zeroes = log.plan_prepare(Instant::now()).unwrap();
+    let zeroes = log.plan_prepare().unwrap();
     assert_eq!((zeroes.from, zeroes.to), (3 * BLOCK as u64, 4 * BLOCK as u64));
     append(&mut log, 1, 5000);
     assert!(log.plan_write(&Heap).is_none() && log.has_work());

@@ -4,6 +4,11 @@
 
 use std::cell::Cell;
 
+/// Raises a mark to `to`.
+pub(super) fn raise(mark: &Cell<u64>, to: u64) {
+    mark.set(mark.get().max(to));
+}
+
 /// Adds to a counter.
 pub(super) fn count(counter: &Cell<u64>, by: u64) {
     counter.set(counter.get() + by);
@@ -27,10 +32,20 @@ macro_rules! counters {
 }
 
 counters! {
+    /// Commit rounds that were released.
     commits,
     fsyncs,
     committed_bytes,
     committed_logs,
+    /// Chunks written in commit rounds.
+    written_chunks,
+    /// Microseconds that rounds spent writing, flushing, and waiting for the round before them.
+    write_us,
+    flush_us,
+    order_us,
+    /// The longest of each since the store was opened.
+    write_us_max,
+    flush_us_max,
     prepared_bytes,
     cold_reads,
     cold_read_bytes,

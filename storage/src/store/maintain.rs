@@ -1,7 +1,7 @@
 //! Work beside the commit path: zeroes ahead of the tail, sealed segments cut to length.
 //!
 //!     ┄ len ┄┄┄┄ prepared ┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄ limit
-//!                  └── write zeroes in 1 MiB pieces, then fdatasync ──▶ prepared
+//!                  └── write zeroes in 256 KiB pieces, then fdatasync ──▶ prepared
 //!
 //! A few tasks do it, a log at a time each, so it competes with the commits for the disk as little as
 //! it can. A failure here harms nothing: without prepared space appends extend the file themselves,
@@ -12,8 +12,6 @@
 
 use std::io;
 use std::rc::Rc;
-
-use futures::future::join_all;
 
 use super::{Events, OpenLog, Store, count};
 use crate::disk::{Buf, Disk, DiskFile};
@@ -26,7 +24,7 @@ use crate::small_file;
 pub const MAINTENANCE_TASKS: usize = 4;
 
 /// Zeroes written by one operation.
-const ZERO_BYTES: usize = 1 << 20;
+const ZERO_BYTES: usize = 256 << 10;
 
 impl<D: Disk> Store<D> {
     /// Does maintenance until the store stops. Run [`MAINTENANCE_TASKS`] of these side by side.
@@ -78,9 +76,7 @@ impl<D: Disk> Store<D> {
             let inner = log.log.borrow();
             let sealed = inner.sealed_from(log.unfinished.get());
             let finish = sealed.is_some_and(|segment| inner.can_finish(segment));
-            finish
-                || log.index_due.get()
-                || (!self.stopping.get() && inner.wants_preparation((self.options.clock)()))
+            finish || log.index_due.get() || (!self.stopping.get() && inner.wants_preparation())
         };
         if due {
             self.mark_for_maintenance(log);
@@ -88,7 +84,7 @@ impl<D: Disk> Store<D> {
     }
 
     async fn prepare(&self, log: &Rc<OpenLog<D>>, zeroes: &mut Option<Rc<D::Buf>>) {
-        let plan = log.log.borrow_mut().plan_prepare((self.options.clock)());
+        let plan = log.log.borrow_mut().plan_prepare();
         let Some(plan) = plan else { return };
         let zeroes = zeroes.get_or_insert_with(|| Rc::new(zero_buffer(&self.disk, ZERO_BYTES)));
         let done = self.write_zeroes(log, plan, zeroes).await;
@@ -114,14 +110,12 @@ impl<D: Disk> Store<D> {
             PrepareTarget::Segment(segment) => self.file(log, segment).await?,
             PrepareTarget::Spare => self.create_spare(log).await?,
         };
-        let writes = (plan.from..plan.to).step_by(ZERO_BYTES).map(|at| {
+        // One after another: all at once they would hold up every commit behind them for milliseconds.
+        for at in (plan.from..plan.to).step_by(ZERO_BYTES) {
             let len = ((plan.to - at) as usize).min(ZERO_BYTES);
             let buf = if len == ZERO_BYTES { zeroes.clone() } else { Rc::new(zero_buffer(&self.disk, len)) };
-            let file = &file;
-            async move { file.write_at(buf, at).await }
-        });
-        let written: io::Result<()> = join_all(writes).await.into_iter().collect();
-        written?;
+            file.write_at(buf, at).await?;
+        }
         file.fdatasync().await
     }
 

@@ -30,7 +30,7 @@ mod commit;
 
 mod counters;
 pub use counters::StoreCounters;
-use counters::count;
+use counters::{count, raise};
 
 mod files;
 use files::{LogFiles, OpenFiles};
