@@ -4,9 +4,11 @@
 //!              (cores, loopback, disk)  (a child process)   │
 //!                                                           ├─ producers: schedule ▸ payload ▸ tickets ▸ meters
 //!                                                           └─ consumers: records ▸ meters ▸ ledger
+//!     suite, sweep ─▶ many of these, each in a process of its own        compare ─▶ two of their JSON files
 //!
-//! Exit codes: 0 fine, 1 the run failed or records were not acknowledged, 2 the command line, 8 a
-//! verified record was lost, duplicated, reordered or corrupt.
+//! Exit codes: 0 fine; 1 the run failed or records were not acknowledged; 2 the command line; 8 a
+//! verified record was lost, duplicated, reordered or corrupt; 9 a condition of `--fail-if` holds. Of
+//! several the first in the order 8, 1, 9.
 
 mod flags;
 
@@ -28,6 +30,12 @@ mod report;
 
 mod limits;
 
+mod fields;
+
+mod gate;
+
+mod many;
+
 mod embedded;
 
 mod proc;
@@ -39,12 +47,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
+use serde_json::Value;
 
 use embedded::Embedded;
 use flags::{Cli, Command, Flags, LimitsFlags, Workload};
 use limits::{Cores, Effort, Limits};
 use report::header::{self, Header};
-use report::{json, table};
+use report::{csv, hgrm, html, json, table};
 use workload::{Place, Results};
 
 fn main() -> ExitCode {
@@ -52,13 +61,22 @@ fn main() -> ExitCode {
         Command::Produce(flags) => run(Workload::Produce, flags),
         Command::Consume(flags) => run(Workload::Consume, flags),
         Command::Pubsub(flags) => run(Workload::Pubsub, flags),
-        Command::Limits(flags) => print_limits(&flags).map(|()| ExitCode::SUCCESS),
-        Command::Broker(flags) => embedded::run_broker(&flags).map(|()| ExitCode::SUCCESS),
+        Command::Drain(flags) => run(Workload::Drain, flags),
+        Command::Mixed(flags) => run(Workload::Mixed, flags),
+        Command::Suite(flags) => succeeds(many::suite::run(&flags)),
+        Command::Sweep(flags) => succeeds(many::sweep::run(&flags)),
+        Command::Compare(flags) => succeeds(many::compare::print(&flags.before, &flags.after)),
+        Command::Limits(flags) => succeeds(print_limits(&flags)),
+        Command::Broker(flags) => succeeds(embedded::run_broker(&flags)),
     };
     ended.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+fn succeeds(done: Result<()>) -> Result<ExitCode> {
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn run(workload: Workload, flags: Flags) -> Result<ExitCode> {
@@ -81,11 +99,27 @@ fn run(workload: Workload, flags: Flags) -> Result<ExitCode> {
         None => drive_embedded(workload, flags, &cores)?,
     };
     let after = limits::core_to_core_ns(&cores);
+    let document = json::Document::new(workload, flags, &limits, &results, &commit);
+    let document = serde_json::to_value(document).context("BUG: the document has no JSON form")?;
+    write_files(flags, &results, &document)?;
+    table::print(&results, &limits, after);
+    Ok(conclude(flags, &results, &document))
+}
+
+fn write_files(flags: &Flags, results: &Results, document: &Value) -> Result<()> {
     if let Some(path) = &flags.json {
-        json::write(path, &json::Document::new(workload, flags, &limits, &results, &commit))?;
+        json::write(path, document)?;
     }
-    table::print(&results, flags, &limits, after);
-    Ok(conclude(&results))
+    if let Some(path) = &flags.csv {
+        csv::write(path, &results.intervals)?;
+    }
+    if let Some(path) = &flags.hgrm {
+        hgrm::write(path, report::latencies(results))?;
+    }
+    if let Some(path) = &flags.html {
+        html::write(path, document)?;
+    }
+    Ok(())
 }
 
 /// A broker that somebody else has started, wherever it is.
@@ -142,15 +176,24 @@ fn print_limits(flags: &LimitsFlags) -> Result<()> {
     flags.json.as_deref().map_or(Ok(()), |path| json::write(path, &limits))
 }
 
-/// The last line and the exit code.
-fn conclude(results: &Results) -> ExitCode {
+/// The last lines and the exit code.
+fn conclude(flags: &Flags, results: &Results, document: &Value) -> ExitCode {
+    let broken: Vec<String> = flags.fail_if.iter().filter_map(|gate| gate.broken_by(document)).collect();
+    for why in &broken {
+        println!("failed if {why}");
+    }
     if let Some(verdict) = results.verdict {
         println!("{verdict}");
         if !verdict.is_clean() {
             return ExitCode::from(EXIT_NOT_CLEAN);
         }
     }
-    if results.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    match (results.failures.is_empty(), broken.is_empty()) {
+        (false, _) => ExitCode::FAILURE,
+        (true, false) => ExitCode::from(EXIT_GATE),
+        (true, true) => ExitCode::SUCCESS,
+    }
 }
 
 const EXIT_NOT_CLEAN: u8 = 8;
+const EXIT_GATE: u8 = 9;

@@ -3,6 +3,8 @@
 //!     produce   producers ─▶ topic                                then, if verified, one read of it all
 //!     consume   fill the topic, then topic ─▶ consumers
 //!     pubsub    producers ─▶ topic ─▶ consumers
+//!     drain     fill the topic, then producers at a rate, alone, then beside consumers from the start
+//!     mixed     several pubsubs at once, each with a topic and records of its own
 //!
 //!     Run ── topic, clients, control ──▶ producer and consumer tasks ──▶ meters
 //!      └──── watch: warm-up ▸ begin ▸ a line a second ▸ stop ▸ drained ──▶ Results
@@ -39,8 +41,13 @@ mod fleet;
 mod watch;
 pub use watch::Interval;
 
+mod counters;
+pub use counters::Counters;
+
 mod usage;
 pub use usage::Usage;
+
+pub mod progress;
 
 mod run;
 use run::Run;
@@ -50,6 +57,12 @@ mod produce;
 mod consume;
 
 mod pubsub;
+
+mod drain;
+pub use drain::Drain;
+
+mod mixed;
+pub use mixed::StreamResults;
 
 /// Where broker and clients are.
 #[derive(Clone, Debug)]
@@ -74,8 +87,44 @@ pub struct Results {
     /// How late records were sent, in an open loop.
     pub lag: Option<Latency>,
     pub verdict: Option<Verdict>,
+    /// How long the producer that waited longest had to wait for its buffer, in an open loop.
+    pub blocked: Duration,
+    /// What an open loop was to send in a second, all producers together.
+    pub rate: Option<f64>,
+    /// Of the workload `drain`.
+    pub drain: Option<Drain>,
+    /// Of the workload `mixed`.
+    pub streams: Vec<StreamResults>,
     pub usage: Usage,
     pub failures: Failures,
+}
+
+impl Results {
+    /// Nothing but what it cost and what went wrong: a workload fills in what it has.
+    pub fn of(usage: Usage, failures: Failures) -> Results {
+        Results {
+            elapsed: Duration::ZERO,
+            intervals: Vec::new(),
+            produce: None,
+            consume: None,
+            end_to_end: None,
+            lag: None,
+            verdict: None,
+            blocked: Duration::ZERO,
+            rate: None,
+            drain: None,
+            streams: Vec::new(),
+            usage,
+            failures,
+        }
+    }
+
+    /// As long as the longer direction took.
+    fn timed(mut self) -> Results {
+        let phases = [&self.produce, &self.consume].into_iter().flatten();
+        self.elapsed = phases.map(|phase| phase.elapsed).max().unwrap_or_default();
+        self
+    }
 }
 
 /// One direction of a workload.
@@ -112,6 +161,11 @@ pub struct Failures {
 }
 
 impl Failures {
+    fn add(&mut self, other: Failures) {
+        self.unacked += other.unacked;
+        self.messages.extend(other.messages);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.unacked == 0 && self.messages.is_empty()
     }
@@ -120,12 +174,22 @@ impl Failures {
 /// Runs a workload to its end, and takes its topic away if it made it.
 pub async fn run(workload: Workload, flags: &Flags, place: &Place) -> Result<Results> {
     let interrupts = Interrupts::listen()?;
-    let run = Run::prepare(flags, place, &interrupts).await?;
+    let apart: Vec<Flags> = match workload {
+        Workload::Mixed => flags.mix.iter().map(|stream| stream.applied_to(flags)).collect(),
+        _ => vec![flags.clone()],
+    };
+    let mut runs = Vec::new();
+    for flags in &apart {
+        runs.push(Run::prepare(flags, place, &interrupts).await?);
+    }
     let work = async {
+        let first = runs.first().ok_or_else(|| anyhow!("BUG: a load without a topic"))?;
         match workload {
-            Workload::Produce => produce::run(&run).await,
-            Workload::Consume => consume::run(&run).await,
-            Workload::Pubsub => pubsub::run(&run).await,
+            Workload::Produce => produce::run(first).await,
+            Workload::Consume => consume::run(first).await,
+            Workload::Pubsub => pubsub::run(first).await,
+            Workload::Drain => drain::run(first).await,
+            Workload::Mixed => mixed::run(flags, &runs).await,
         }
     };
     let results = tokio::select! {
@@ -134,7 +198,9 @@ pub async fn run(workload: Workload, flags: &Flags, place: &Place) -> Result<Res
         // The client would go on trying for minutes.
         () = ended(place.broker_pid) => return Err(anyhow!("the broker's process ended in the middle")),
     };
-    run.clean_up().await;
+    for run in &runs {
+        run.clean_up().await;
+    }
     results
 }
 
