@@ -54,7 +54,7 @@ pub const ALL: &[Scenario] = &[
         title: "one record of 100 B a request",
         breaks: "system calls and the fixed cost of a request",
         load: Load::Words(
-            "produce --batch-bytes 1 --record-size 100 --linger 0 --duration {2s} --warmup 500ms",
+            "produce --batch-bytes 1 --record-size 100 --linger 0 --outstanding 256 --in-flight 256 --duration {2s} --warmup 500ms",
         ),
     },
     Scenario {
