@@ -51,7 +51,7 @@ use serde_json::Value;
 
 use embedded::Embedded;
 use flags::{Cli, Command, Flags, LimitsFlags, Workload};
-use limits::{Cores, Effort, Limits};
+use limits::{Cores, Distance, Effort, Limits};
 use report::header::{self, Header};
 use report::{csv, hgrm, html, json, table};
 use workload::{Place, Results};
@@ -89,21 +89,38 @@ fn run(workload: Workload, flags: Flags) -> Result<ExitCode> {
     let cores = cores_of(&flags.broker_cpus())?;
     let data_dir = flags.data_dir.as_deref().unwrap_or(Path::new("."));
     let data_dir = (is_embedded || flags.data_dir.is_some()).then_some(data_dir);
+    let said = workload::progress::said("measuring this machine's limits");
     let limits = match flags.no_limits {
         true => Limits::of_cores(&cores),
         false => Limits::measure(&cores, data_dir, Effort::Short)?,
     };
+    drop(said);
     Header { workload, flags, cores: &cores, data_dir, limits: &limits, commit: &commit }.print();
     let results = match &flags.bootstrap {
         Some(bootstrap) => drive_running(workload, flags, bootstrap)?,
         None => drive_embedded(workload, flags, &cores)?,
     };
     let after = limits::core_to_core_ns(&cores);
-    let document = json::Document::new(workload, flags, &limits, &results, &commit);
+    let machine = machine(&cores, data_dir, &limits, after);
+    let document = json::Document::new(workload, flags, &limits, &results, &machine, &commit);
     let document = serde_json::to_value(document).context("BUG: the document has no JSON form")?;
     write_files(flags, &results, &document)?;
     table::print(&results, &limits, after);
     Ok(conclude(flags, &results, &document))
+}
+
+fn machine(cores: &Cores, data_dir: Option<&Path>, limits: &Limits, after: Option<f64>) -> json::Machine {
+    let mood = |ns: Option<f64>| ns.map(|ns| Distance::of(ns).to_string());
+    json::Machine {
+        kernel: proc::kernel(),
+        cpu: proc::cpu_model(),
+        filesystem: data_dir.map(proc::filesystem),
+        broker_cores: cores.broker.clone(),
+        client_cores: cores.client.clone(),
+        mood_before: mood(limits.core_to_core_ns),
+        mood_after: mood(after),
+        core_to_core_ns_after: after,
+    }
 }
 
 fn write_files(flags: &Flags, results: &Results, document: &Value) -> Result<()> {

@@ -119,3 +119,16 @@ fn a_scenario_of_the_suite_has_a_row_and_a_document() {
     assert!(number(&document, "/0/produce/records_per_s") > 0.0);
     dir.assert_empty();
 }
+
+#[test]
+fn clients_that_come_and_go_are_all_answered() {
+    let dir = Dir::new("churn");
+    let output = dir.run("pubsub --churn 4 --rate 500 --duration 400ms --warmup 0 --verify");
+    assert!(last_line(&output).contains("| lost 0 duplicated 0 reordered 0 corrupt 0"));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let came =
+        said.lines().find(|line| line.starts_with("churn ")).and_then(|line| line.split_whitespace().nth(1));
+    let came: u64 = came.and_then(|count| count.replace(',', "").parse().ok()).unwrap_or(0);
+    assert!(came > 4, "{said}");
+    dir.assert_empty();
+}

@@ -169,6 +169,9 @@ pub struct Flags {
     #[arg(long)]
     pub no_routing: bool,
 
+    /// So many clients connect, ask one thing, and are gone, over and over, beside the load.
+    #[arg(long, value_name = "N", value_parser = parse_some)]
+    pub churn: Option<usize>,
     /// A topic of `mixed`: NAME:size=1k,partitions=4,rate=10k,compression=lz4,key=rand:100,payload=text,producers=1.
     #[arg(long, value_name = "NAME:KEY=VALUE,…")]
     pub mix: Vec<Stream>,

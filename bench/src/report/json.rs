@@ -26,11 +26,26 @@ pub struct Document<'a> {
     verify: Option<Verdict>,
     broker: BrokerUsage,
     client: ClientUsage,
+    machine: &'a Machine,
     verdict: Judgement,
     drain: Option<Drained>,
     streams: Vec<Streamed>,
     /// By name, the curve of latency by percentile.
     curves: BTreeMap<String, Vec<Point>>,
+}
+
+/// What a figure is worth nothing without.
+#[derive(Default, Serialize)]
+pub struct Machine {
+    pub kernel: String,
+    pub cpu: String,
+    pub filesystem: Option<String>,
+    pub broker_cores: Vec<usize>,
+    pub client_cores: Vec<usize>,
+    /// Near or far, before and after the run.
+    pub mood_before: Option<String>,
+    pub mood_after: Option<String>,
+    pub core_to_core_ns_after: Option<f64>,
 }
 
 /// What the workload `drain` adds.
@@ -118,6 +133,7 @@ impl<'a> Document<'a> {
         config: &'a Flags,
         limits: &'a Limits,
         results: &'a Results,
+        machine: &'a Machine,
         commit: &str,
     ) -> Document<'a> {
         let (usage, counters) = (&results.usage, &results.usage.counters);
@@ -157,6 +173,7 @@ impl<'a> Document<'a> {
                 busy: usage.client_busy,
                 busiest: usage.client_busiest,
             },
+            machine,
             verdict: Judgement::of(results),
             drain: results.drain.as_ref().map(Drained::of),
             streams: results.streams.iter().map(Streamed::of).collect(),
@@ -251,7 +268,15 @@ mod tests {
         let cli = crate::flags::Cli::try_parse_from(["bench", "pubsub", "--linger", "2ms"]).unwrap();
         let crate::flags::Command::Pubsub(flags) = cli.command else { panic!("pubsub was asked for") };
         let limits = Limits { loopback_64k_gb_s: Some(1.0), ..Limits::default() };
-        serde_json::to_value(Document::new(Workload::Pubsub, &flags, &limits, results, "abc")).unwrap()
+        serde_json::to_value(Document::new(
+            Workload::Pubsub,
+            &flags,
+            &limits,
+            results,
+            &Machine::default(),
+            "abc",
+        ))
+        .unwrap()
     }
 
     fn keys(value: &Value) -> Vec<&str> {
@@ -286,6 +311,7 @@ mod tests {
             "verify",
             "broker",
             "client",
+            "machine",
             "verdict",
             "drain",
             "streams",

@@ -107,7 +107,10 @@ fn counters(results: &Results) -> String {
     let get = |name: &str| counters.get(name).unwrap_or(0);
     let per = |what: &str, unit: &str, each: &str| {
         let (sum, count) = (get(what), get(each));
-        (sum > 0 && count > 0).then(|| format!("{} {unit}", thousands(sum / count)))
+        (sum > 0 && count > 0).then(|| match sum / count {
+            0..10 => format!("{:.1} {unit}", sum as f64 / count as f64),
+            whole => format!("{} {unit}", thousands(whole)),
+        })
     };
     let each = [
         per("round_bytes", "bytes a round", "rounds")
@@ -180,8 +183,11 @@ mod tests {
 
     #[test]
     fn whatever_the_broker_counts_is_told_with_what_it_means() {
-        let text = counted(&[("rounds", 10), ("round_bytes", 5000), ("stalls", 2), ("errors", 0)]);
-        assert_eq!(text, "broker    round bytes 5,000, rounds 10, stalls 2\neach      500 bytes a round\n");
+        let text = counted(&[("rounds", 10), ("round_bytes", 5000), ("round_requests", 15), ("errors", 0)]);
+        assert_eq!(
+            text,
+            "broker    round bytes 5,000, round requests 15, rounds 10\neach      500 bytes a round, 1.5 requests a round\n"
+        );
     }
 
     #[test]

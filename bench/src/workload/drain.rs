@@ -20,7 +20,7 @@ use super::control::{Control, Ends};
 use super::fleet::{self, Receiving, SendPlan, Sending};
 use super::run::{Begin, Run};
 use super::watch::Watch;
-use super::{Phase, Results, consume};
+use super::{Phase, Results, consume, progress};
 use crate::clock::Moment;
 use crate::meter::{Latency, Meter, Meters};
 use crate::report::interval::LineFormat;
@@ -80,7 +80,7 @@ pub async fn run(run: &Run<'_>) -> Result<Results> {
     watch.consume = Some(received);
     watch.lags = flags.rate.map(|_| lags);
     control.open();
-    tokio::time::sleep(flags.warmup()).await;
+    progress::slept("warming up", flags.warmup()).await;
     let begin = run.begin(&mut watch, &control).await?;
     let alone = flags.duration.map(|alone| Instant::now() + alone);
     let early = watch.until(alone, producers.as_mut()).await;

@@ -17,6 +17,7 @@ use crate::clock::Moment;
 use crate::flags::{Flags, Workload};
 use crate::meter::{Latency, Sample};
 use crate::proc;
+use crate::units::thousands;
 use crate::verify::Verdict;
 
 mod control;
@@ -57,6 +58,9 @@ mod produce;
 mod consume;
 
 mod pubsub;
+
+mod churn;
+use churn::Churn;
 
 mod drain;
 pub use drain::Drain;
@@ -192,12 +196,21 @@ pub async fn run(workload: Workload, flags: &Flags, place: &Place) -> Result<Res
             Workload::Mixed => mixed::run(flags, &runs).await,
         }
     };
-    let results = tokio::select! {
+    let first_topic = apart.first().map_or("", |flags| flags.topic.as_str());
+    let churn = flags.churn.map(|clients| Churn::start(clients, &place.bootstrap, first_topic));
+    let mut results = tokio::select! {
         results = work => results,
         () = interrupts.second() => Err(anyhow!("interrupted")),
         // The client would go on trying for minutes.
         () = ended(place.broker_pid) => return Err(anyhow!("the broker's process ended in the middle")),
     };
+    if let (Ok(results), Some((served, failed))) = (&mut results, churn.as_ref().map(Churn::counts)) {
+        println!("\nchurn     {} clients came and went", thousands(served));
+        if failed > 0 {
+            results.failures.messages.push(format!("{failed} clients that came were not answered"));
+        }
+    }
+    drop(churn);
     for run in &runs {
         run.clean_up().await;
     }

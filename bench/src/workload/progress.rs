@@ -10,6 +10,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::time::Instant;
 
 use crate::meter::Meters;
 
@@ -37,16 +38,56 @@ pub async fn shown<T>(
     result
 }
 
+/// Sleeps, and shows how long yet.
+pub async fn slept(what: &'static str, time: Duration) {
+    let bar = bar(what, 0).with_style(style(TEMPLATE_OF_TIME));
+    if bar.is_hidden() || time < SHOWN_MIN {
+        return tokio::time::sleep(time).await;
+    }
+    bar.set_length(time.as_millis() as u64);
+    // Cleared by its end, also where nobody waits for this any longer.
+    let _cleared = Cleared(bar.clone());
+    let end = Instant::now() + time;
+    while let left = end.saturating_duration_since(Instant::now())
+        && left > Duration::ZERO
+    {
+        bar.set_position((time - left.min(time)).as_millis() as u64);
+        tokio::time::sleep(left.min(EVERY)).await;
+    }
+}
+
+/// Says what goes on until the result is dropped.
+pub fn said(what: &'static str) -> impl Drop {
+    let bar = bar(what, 0).with_style(style("{msg}"));
+    bar.tick();
+    Cleared(bar)
+}
+
+struct Cleared(ProgressBar);
+
+impl Drop for Cleared {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template).expect("BUG: the template is a constant");
+    style.progress_chars("━╸─")
+}
+
 /// Hidden where nobody would see it.
 pub fn bar(what: &'static str, length: u64) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template(TEMPLATE).expect("BUG: the template is a constant");
-    ProgressBar::new(length).with_style(style.progress_chars("━╸─")).with_message(what)
+    ProgressBar::new(length).with_style(style(TEMPLATE)).with_message(what)
 }
 
 const TEMPLATE: &str = "{msg:>12} {wide_bar:.cyan/dim} {human_pos}/{human_len}, {per_sec}, {eta} left";
+const TEMPLATE_OF_TIME: &str = "{msg:>12} {wide_bar:.cyan/dim} {elapsed}";
+/// Shorter waits are over before anyone has read what they are for.
+const SHOWN_MIN: Duration = Duration::from_millis(300);
 const EVERY: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
@@ -54,8 +95,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_template_is_one() {
-        assert!(ProgressStyle::with_template(TEMPLATE).is_ok());
+    fn the_templates_are_some() {
+        style(TEMPLATE);
+        style(TEMPLATE_OF_TIME);
+    }
+
+    #[tokio::test]
+    async fn a_sleep_is_as_long_as_it_was_asked_to_be() {
+        let begun = Instant::now();
+        slept("testing", Duration::from_millis(20)).await;
+        assert!(begun.elapsed() >= Duration::from_millis(20));
     }
 
     #[tokio::test]

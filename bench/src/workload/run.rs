@@ -13,6 +13,7 @@ use super::Place;
 use super::control::{Control, Ends};
 use super::counters::Counters;
 use super::interrupts::Interrupts;
+use super::progress;
 use super::topic::Topic;
 use super::usage::{Snapshot, Usage};
 use super::watch::Watch;
@@ -95,7 +96,7 @@ impl<'a> Run<'a> {
             control.open();
             tokio::select! {
                 ended = &mut tasks => return Ok((ended?, self.begin(watch, control).await?)),
-                () = tokio::time::sleep(warmup) => {}
+                () = progress::slept("warming up", warmup) => {}
             }
         }
         let begin = self.begin(watch, control).await?;

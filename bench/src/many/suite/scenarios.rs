@@ -124,4 +124,10 @@ pub const ALL: &[Scenario] = &[
         breaks: "timers, cores that sleep, the floor of a flush",
         load: Load::Words("pubsub --rate 1k --linger 0 --duration {2s} --warmup 500ms"),
     },
+    Scenario {
+        name: "B15",
+        title: "64 clients that come and go beside producers",
+        breaks: "accepting, handing over, cleaning up after who is gone",
+        load: Load::Words("pubsub --churn 64 --rate 5k --duration {2s} --warmup 500ms"),
+    },
 ];

@@ -7,6 +7,7 @@
 //!
 //! It is made from the same document that `--json` writes. Light or dark is as the reader's system is.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -37,6 +38,7 @@ fn page(document: &Value) -> String {
     page += &card("Throughput over time", &throughput(document).svg());
     page += &card("Latency over time", &latency_over_time(document).svg());
     page += &card("Percentiles", &percentiles(document));
+    page += &folded("Machine", &pairs(document.pointer("/machine")));
     page += &folded("Broker", &pairs(document.pointer("/broker")));
     page += &folded("Limits of this machine", &pairs(document.pointer("/limits")));
     page += &folded("Configuration", &pairs(document.pointer("/config")));
@@ -79,7 +81,9 @@ fn verdicts(document: &Value) -> String {
 
 fn by_percentile(document: &Value) -> Chart {
     let curves = document.pointer("/curves").and_then(Value::as_object);
-    let series = curves.into_iter().flatten().map(|(name, points)| Series {
+    // A schedule that is kept to a microsecond would press everything else into the top.
+    let curves = curves.into_iter().flatten().filter(|(name, _)| *name != "schedule lag");
+    let series = curves.map(|(name, points)| Series {
         name: name.clone(),
         points: list(points).iter().filter_map(point).collect(),
     });
@@ -93,17 +97,16 @@ fn point(point: &Value) -> Option<(f64, f64)> {
     Some((last.map_or(quantile, |last| quantile.min(last)), ms))
 }
 
+/// In steps: a rate is that of a whole interval.
 fn throughput(document: &Value) -> Chart {
     let intervals = intervals(document);
-    let of = |name: &str, bytes: &str| Series {
-        name: name.to_owned(),
-        points: intervals
-            .iter()
-            .filter_map(|interval| {
-                let (at, bytes) = pair(interval, "t_s", bytes, 1e-6)?;
-                Some((at, bytes / number(interval, "for_s").filter(|seconds| *seconds > 0.0)?))
-            })
-            .collect(),
+    let of = |name: &str, bytes: &str| {
+        let steps = intervals.iter().filter_map(|interval| {
+            let (end, mb) = pair(interval, "t_s", bytes, 1e-6)?;
+            let seconds = number(interval, "for_s").filter(|seconds| *seconds > 0.0)?;
+            Some([((end - seconds).max(0.0), mb / seconds), (end, mb / seconds)])
+        });
+        Series { name: name.to_owned(), points: steps.flatten().collect() }
     };
     let produces = document.pointer("/produce").is_some_and(Value::is_object);
     let mut series = vec![of(if produces { "produced" } else { "consumed" }, "bytes")];
@@ -117,7 +120,11 @@ fn latency_over_time(document: &Value) -> Chart {
     let intervals = intervals(document);
     let of = |name: &str, key: &str| Series {
         name: name.to_owned(),
-        points: intervals.iter().filter_map(|interval| pair(interval, "t_s", key, 1e-3)).collect(),
+        points: intervals
+            .iter()
+            .filter_map(|interval| pair(interval, "t_s", key, 1e-3))
+            .filter(|(_, ms)| *ms > 0.0)
+            .collect(),
     };
     let series = vec![of("p50", "p50_us"), of("p99", "p99_us"), of("max", "max_us")];
     Chart { x: Axis::Linear, y: Axis::Log, unit: " ms", series }
@@ -144,21 +151,31 @@ fn percentiles(document: &Value) -> String {
     text + "</table></div>"
 }
 
-/// Keys and values of an object, those of objects in it too.
+/// Keys and values of an object, and of the objects in it.
 fn pairs(value: Option<&Value>) -> String {
     let mut text = String::from("<div class=\"scroll\"><table>");
+    let mut seen = BTreeSet::new();
+    add_pairs(&mut text, value, &mut seen);
+    text + "</table></div>"
+}
+
+fn add_pairs<'a>(text: &mut String, value: Option<&'a Value>, seen: &mut BTreeSet<&'a str>) {
     for (key, value) in value.and_then(Value::as_object).into_iter().flatten() {
         let told = match value {
             Value::Null => continue,
+            Value::Object(_) => {
+                add_pairs(text, Some(value), seen);
+                continue;
+            }
             Value::String(told) => told.clone(),
             other => other.to_string(),
         };
-        put(
-            &mut text,
-            format_args!("<tr><td>{}</td><td><code>{}</code></td></tr>", escaped(key), escaped(&told)),
-        );
+        // Some of the broker's counters stand beside the others too.
+        if seen.insert(key) {
+            let (key, told) = (escaped(key), escaped(&told));
+            put(text, format_args!("<tr><td>{key}</td><td><code>{told}</code></td></tr>"));
+        }
     }
-    text + "</table></div>"
 }
 
 fn card(title: &str, inside: &str) -> String {
@@ -169,8 +186,12 @@ fn folded(title: &str, inside: &str) -> String {
     format!("<details class=\"card\"><summary>{title}</summary>{inside}</details>\n")
 }
 
-fn intervals(document: &Value) -> &[Value] {
-    document.pointer("/intervals").map(list).unwrap_or_default()
+/// Those that are long enough for a rate: the last is what was left.
+fn intervals(document: &Value) -> Vec<&Value> {
+    let all = document.pointer("/intervals").map(list).unwrap_or_default();
+    let length = |interval: &Value| number(interval, "for_s").unwrap_or(0.0);
+    let longest = all.iter().map(length).fold(0.0, f64::max);
+    all.iter().filter(|interval| length(interval) >= longest / 10.0).collect()
 }
 
 fn list(value: &Value) -> &[Value] {
