@@ -69,6 +69,7 @@ impl Field {
             "catch_up_s" | "p50_ratio" | "p99_ratio" if place == "drain" => {
                 field(Kind::Cost, under(&["drain"]))
             }
+            "ready_s" | "lost" if place == "restart" => field(Kind::Cost, under(&["restart"])),
             _ if place == "broker" => field(Kind::Count, under(&["broker", "broker/counters"])),
             _ if place == "limits" => field(Kind::Count, under(&["limits"])),
             _ => unknown(),
@@ -97,7 +98,8 @@ const QUANTILES: [&str; 8] = ["p50", "p90", "p99", "p999", "p9999", "p99999", "m
 const VERIFIED: [&str; 4] = ["lost", "duplicated", "reordered", "corrupt"];
 const KNOWN: &str = "p50, p90, p99, p999, p9999, p99999, max, mean (of acks, or e2e.p99, consume.p99, before.p99, \
      during.p99), mb_per_s, records_per_s, records, bytes (or consume.mb_per_s), lost, duplicated, reordered, corrupt, \
-     elapsed_s, drain.mb_per_s, drain.catch_up_s, drain.p99_ratio, broker.cpu_s, broker.COUNTER, client.cpu_s, \
+     elapsed_s, drain.mb_per_s, drain.catch_up_s, drain.p99_ratio, \
+     restart.ready_s, restart.lost, broker.cpu_s, broker.COUNTER, client.cpu_s, \
      limits.LIMIT";
 
 #[cfg(test)]

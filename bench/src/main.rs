@@ -149,18 +149,24 @@ fn drive_running(workload: Workload, flags: &Flags, bootstrap: &str) -> Result<R
 /// A broker in a child process, on cores of its own.
 fn drive_embedded(workload: Workload, flags: &Flags, cores: &Cores) -> Result<Results> {
     let under = flags.data_dir.as_deref().unwrap_or(Path::new("."));
-    let broker = Embedded::start(under, &cores.broker, &flags.broker_set)?;
+    let mut broker = Embedded::start(under, &cores.broker, &flags.broker_set)?;
     let apart = cores.client.iter().all(|core| !cores.broker.contains(core));
     if apart {
         // After the child was started, which would inherit it.
         sys::pin_to(&cores.client).context("cannot run on the client's cores")?;
     }
-    let place = Place {
+    let place = |broker: &Embedded| Place {
         bootstrap: broker.address().to_owned(),
         broker_pid: Some(broker.pid()),
         client_cores: apart.then(|| cores.client.clone()),
     };
-    let results = drive(workload, flags, &place, cores.client.len())?;
+    let mut results = drive(workload, flags, &place(&broker), cores.client.len())?;
+    if flags.kill {
+        let ready = broker.kill_and_start_again()?;
+        println!("\nkilled, and ready again after {:.3} s", ready.as_secs_f64());
+        let read = drive(Workload::Consume, &flags.of_reading_all(), &place(&broker), cores.client.len())?;
+        results.take_restart(ready, read);
+    }
     broker.stop()?;
     Ok(results)
 }

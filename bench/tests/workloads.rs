@@ -132,3 +132,16 @@ fn clients_that_come_and_go_are_all_answered() {
     assert!(came > 4, "{said}");
     dir.assert_empty();
 }
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_kill() {
+    let (dir, json) = (Dir::new("kill"), file("kill.json"));
+    let line = format!("produce --kill --records 20k --partitions 3 --json {}", json.display());
+    let output = dir.run(&line);
+    assert!(output.status.success(), "{output:?}");
+    let document = document(&json);
+    assert!(number(&document, "/restart/ready_s") > 0.0);
+    assert_eq!(number(&document, "/restart/records"), 20_000.0);
+    assert_eq!(number(&document, "/restart/lost"), 0.0);
+    dir.assert_empty();
+}

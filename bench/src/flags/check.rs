@@ -36,6 +36,7 @@ impl Flags {
         if self.rate.is_some() && workload == Workload::Consume {
             return Err("--rate is for what sends, and consume does not".to_owned());
         }
+        self.check_kill(workload)?;
         self.check_mix(workload)?;
         if self.interval < Duration::from_millis(10) {
             return Err("--interval must be 10ms or more".to_owned());
@@ -46,6 +47,16 @@ impl Flags {
             return Err("sizes of records and batches end at 128m, of buffers at 4g".to_owned());
         }
         Ok(())
+    }
+
+    /// What was acknowledged is counted, not numbered: a record that is stored twice would hide a lost one.
+    fn check_kill(&self, workload: Workload) -> Result<(), String> {
+        let is_ours = workload == Workload::Produce && self.bootstrap.is_none();
+        match self.kill {
+            true if !is_ours => Err("--kill is for produce with a broker of our own".to_owned()),
+            true if !self.is_idempotent() => Err("--kill needs acks all and 5 in flight at most".to_owned()),
+            _ => Ok(()),
+        }
     }
 
     /// Each stream of a mix has to make sense by itself.
@@ -80,6 +91,9 @@ mod tests {
         assert!(why("--records 1 --duration 1s", Workload::Produce).contains("not both"));
         assert!(why("--rate 5 --outstanding 5", Workload::Pubsub).contains("open loop"));
         assert!(why("--records 0", Workload::Produce).contains("nothing"));
+        assert!(why("--kill", Workload::Pubsub).contains("for produce"));
+        assert!(why("--kill --bootstrap h:1", Workload::Produce).contains("of our own"));
+        assert!(why("--kill --acks 1", Workload::Produce).contains("acks all"));
         assert!(why("--mix a:size=1k", Workload::Produce).contains("mixed"));
         assert!(why("--mix a --mix a", Workload::Mixed).contains("two topics"));
         assert!(why("--mix a:size=4 --verify", Workload::Mixed).contains("--mix a: --verify"));

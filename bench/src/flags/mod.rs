@@ -172,6 +172,10 @@ pub struct Flags {
     /// So many clients connect, ask one thing, and are gone, over and over, beside the load.
     #[arg(long, value_name = "N", value_parser = parse_some)]
     pub churn: Option<usize>,
+    /// Of produce: kill the embedded broker (SIGKILL) after the load, start it again on what it left, and
+    /// read everything.
+    #[arg(long)]
+    pub kill: bool,
     /// A topic of `mixed`: NAME:size=1k,partitions=4,rate=10k,compression=lz4,key=rand:100,payload=text,producers=1.
     #[arg(long, value_name = "NAME:KEY=VALUE,…")]
     pub mix: Vec<Stream>,
@@ -235,6 +239,14 @@ impl Flags {
         self.warmup.get_or_insert(warmup);
         self.cpus = self.broker_cpus();
         self
+    }
+
+    /// One read of the topic that a run with these flags has left.
+    pub fn of_reading_all(&self) -> Flags {
+        // Of a topic that is gone, it and its records: then almost all are missing, and that is told.
+        let records = Some(1);
+        let warmup = Some(Duration::ZERO);
+        Flags { records, warmup, duration: None, rate: None, churn: None, verify: false, ..self.clone() }
     }
 
     pub fn warmup(&self) -> Duration {

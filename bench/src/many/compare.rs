@@ -127,7 +127,7 @@ fn config(document: &Value) -> Option<&serde_json::Map<String, Value>> {
     document.get("config")?.as_object()
 }
 
-const FIELDS: [&str; 24] = [
+const FIELDS: [&str; 25] = [
     "produce.records_per_s",
     "produce.mb_per_s",
     "produce.p50",
@@ -146,6 +146,7 @@ const FIELDS: [&str; 24] = [
     "drain.mb_per_s",
     "drain.catch_up_s",
     "drain.p99_ratio",
+    "restart.ready_s",
     "lost",
     "duplicated",
     "broker.cpu_s",

@@ -11,7 +11,7 @@ use crate::flags::{Flags, Workload};
 use crate::limits::Limits;
 use crate::meter::{Latency, Percentiles, Step};
 use crate::verify::Verdict;
-use crate::workload::{Counters, Drain, Interval, Phase, Results, StreamResults};
+use crate::workload::{Counters, Drain, Interval, Phase, Restart, Results, StreamResults};
 
 #[derive(Serialize)]
 pub struct Document<'a> {
@@ -29,6 +29,8 @@ pub struct Document<'a> {
     machine: &'a Machine,
     verdict: Judgement,
     drain: Option<Drained>,
+    /// Of `--kill`.
+    restart: Option<Restart>,
     streams: Vec<Streamed>,
     /// By name, the curve of latency by percentile.
     curves: BTreeMap<String, Vec<Point>>,
@@ -176,6 +178,7 @@ impl<'a> Document<'a> {
             machine,
             verdict: Judgement::of(results),
             drain: results.drain.as_ref().map(Drained::of),
+            restart: results.restart,
             streams: results.streams.iter().map(Streamed::of).collect(),
             curves: super::latencies(results).map(|(name, latency)| (name, curve(latency))).collect(),
         }
@@ -314,6 +317,7 @@ mod tests {
             "machine",
             "verdict",
             "drain",
+            "restart",
             "streams",
             "curves",
         ];

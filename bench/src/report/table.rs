@@ -5,7 +5,7 @@ use super::verdict::Judgement;
 use crate::limits::{Distance, Limits};
 use crate::meter::Percentiles;
 use crate::units::{megabytes, micros, thousands};
-use crate::workload::{Drain, Phase, Results};
+use crate::workload::{Drain, Phase, Restart, Results};
 
 /// Prints everything but the verdict of a verification, which is the very last line.
 pub fn print(results: &Results, limits: &Limits, core_to_core_after: Option<f64>) {
@@ -13,6 +13,13 @@ pub fn print(results: &Results, limits: &Limits, core_to_core_after: Option<f64>
     println!("{}", latencies(results));
     println!("{}", costs(results));
     print!("{}", results.drain.as_ref().map(drained).unwrap_or_default());
+    if let Some(Restart { ready, records, lost }) = results.restart {
+        let (ready, records) = (ready.as_secs_f64(), thousands(records));
+        println!(
+            "restart   ready {ready:.3} s after SIGKILL with {records} records, {} acknowledged ones lost",
+            thousands(lost)
+        );
+    }
     print!("{}", counters(results));
     print!("{}", shares(results, limits));
     if let (Some(before), Some(after)) = (limits.core_to_core_ns, core_to_core_after) {

@@ -91,12 +91,16 @@ pub struct Results {
     /// How late records were sent, in an open loop.
     pub lag: Option<Latency>,
     pub verdict: Option<Verdict>,
+    /// Records that were acknowledged, those of the warm-up too.
+    pub acked: u64,
     /// How long the producer that waited longest had to wait for its buffer, in an open loop.
     pub blocked: Duration,
     /// What an open loop was to send in a second, all producers together.
     pub rate: Option<f64>,
     /// Of the workload `drain`.
     pub drain: Option<Drain>,
+    /// Of a broker that was killed and started again.
+    pub restart: Option<Restart>,
     /// Of the workload `mixed`.
     pub streams: Vec<StreamResults>,
     pub usage: Usage,
@@ -114,13 +118,30 @@ impl Results {
             end_to_end: None,
             lag: None,
             verdict: None,
+            acked: 0,
             blocked: Duration::ZERO,
             rate: None,
             drain: None,
+            restart: None,
             streams: Vec::new(),
             usage,
             failures,
         }
+    }
+
+    /// The broker was killed after the load and ready again after `ready`; `read` is one read of everything.
+    ///
+    /// What was acknowledged before has to be there.
+    pub fn take_restart(&mut self, ready: Duration, read: Results) {
+        let acked = self.acked;
+        let records = read.consume.as_ref().map_or(0, |phase| phase.sample.records);
+        let lost = acked.saturating_sub(records);
+        if lost > 0 {
+            let why = format!("{} of {} acknowledged records were lost", thousands(lost), thousands(acked));
+            self.failures.messages.push(why);
+        }
+        self.failures.add(read.failures);
+        self.restart = Some(Restart { ready, records, lost });
     }
 
     /// As long as the longer direction took.
@@ -129,6 +150,22 @@ impl Results {
         self.elapsed = phases.map(|phase| phase.elapsed).max().unwrap_or_default();
         self
     }
+}
+
+/// What became of a broker that was killed.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct Restart {
+    /// Until it could be asked again, in seconds.
+    #[serde(rename = "ready_s", serialize_with = "seconds")]
+    pub ready: Duration,
+    /// In the topic then.
+    pub records: u64,
+    /// Acknowledged before, and not there.
+    pub lost: u64,
+}
+
+fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
 }
 
 /// One direction of a workload.
@@ -211,7 +248,7 @@ pub async fn run(workload: Workload, flags: &Flags, place: &Place) -> Result<Res
         }
     }
     drop(churn);
-    for run in &runs {
+    for run in runs.iter().filter(|_| !flags.kill) {
         run.clean_up().await;
     }
     results

@@ -40,6 +40,7 @@ pub async fn run(run: &Run<'_>) -> Result<Results> {
         intervals: totals.intervals,
         produce: totals.produce.map(|sample| Phase::new(sample, begin.at, sending.last_ack)),
         lag: totals.lag,
+        acked: sending.acked,
         blocked: sending.blocked,
         rate: flags.rate,
         ..Results::of(usage, sending.failures.clone())

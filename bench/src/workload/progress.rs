@@ -4,15 +4,17 @@
 //!
 //! On stderr, and only if that is a terminal: what is piped or kept has no bars in it.
 
+use std::fmt::Write;
 use std::future::Future;
 use std::io::IsTerminal;
 use std::pin::pin;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use tokio::time::Instant;
 
 use crate::meter::Meters;
+use crate::units::thousands;
 
 /// Shows how `work` comes on towards `records`, as `meters` count them.
 pub async fn shown<T>(
@@ -73,7 +75,11 @@ impl Drop for Cleared {
 
 fn style(template: &str) -> ProgressStyle {
     let style = ProgressStyle::with_template(template).expect("BUG: the template is a constant");
-    style.progress_chars("━╸─")
+    let rate = |state: &ProgressState, out: &mut dyn Write| {
+        // A bar that cannot be drawn is not worth a word.
+        let _ = write!(out, "{}/s", thousands(state.per_sec() as u64));
+    };
+    style.progress_chars("━╸─").with_key("rate", rate)
 }
 
 /// Hidden where nobody would see it.
@@ -84,7 +90,7 @@ pub fn bar(what: &'static str, length: u64) -> ProgressBar {
     ProgressBar::new(length).with_style(style(TEMPLATE)).with_message(what)
 }
 
-const TEMPLATE: &str = "{msg:>12} {wide_bar:.cyan/dim} {human_pos}/{human_len}, {per_sec}, {eta} left";
+const TEMPLATE: &str = "{msg:>12} {wide_bar:.cyan/dim} {human_pos}/{human_len}, {rate}, {eta} left";
 const TEMPLATE_OF_TIME: &str = "{msg:>12} {wide_bar:.cyan/dim} {elapsed}";
 /// Shorter waits are over before anyone has read what they are for.
 const SHOWN_MIN: Duration = Duration::from_millis(300);

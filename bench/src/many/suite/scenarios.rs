@@ -119,6 +119,12 @@ pub const ALL: &[Scenario] = &[
         load: Load::Words("pubsub --consumers 8 --rate 10k --duration {2s} --warmup 500ms"),
     },
     Scenario {
+        name: "B13",
+        title: "SIGKILL with a large active segment, restart",
+        breaks: "recovery: how long, and what is lost; cargo test --release --test kill_loop looks harder",
+        load: Load::Words("produce --kill --records {500000}"),
+    },
+    Scenario {
         name: "B14",
         title: "1,000 records a second, one at a time",
         breaks: "timers, cores that sleep, the floor of a flush",

@@ -216,7 +216,7 @@ fn put(text: &mut String, piece: std::fmt::Arguments<'_>) {
 }
 
 const STYLE: &str = include_str!("style.css");
-const TILES: [(&str, &str); 9] = [
+const TILES: [(&str, &str); 10] = [
     ("produced MB/s", "produce.mb_per_s"),
     ("produced records/s", "produce.records_per_s"),
     ("consumed MB/s", "consume.mb_per_s"),
@@ -226,6 +226,7 @@ const TILES: [(&str, &str); 9] = [
     ("end to end p99", "e2e.p99"),
     ("drain MB/s", "drain.mb_per_s"),
     ("ack p99 during / before drain", "drain.p99_ratio"),
+    ("s until ready after SIGKILL", "restart.ready_s"),
 ];
 const VERIFY_ORDER: [&str; 7] = ["sent", "acked", "received", "lost", "duplicated", "reordered", "corrupt"];
 const QUANTILES: [(&str, &str); 8] = [
