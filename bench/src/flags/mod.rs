@@ -120,10 +120,10 @@ pub struct Flags {
     /// Bytes of a record's value.
     #[arg(long, value_name = "BYTES", default_value = "1k", value_parser = units::parse_bytes)]
     pub record_size: u64,
-    /// How many records, all producers together.
+    /// How many records, all producers together; of a mix, in each topic; of a drain, its history.
     #[arg(long, value_name = "N", value_parser = units::parse_count)]
     pub records: Option<u64>,
-    /// For how long [default: 10s, if no number of records is given].
+    /// For how long [default: 10s, if no number of records is given]; of a drain, the producers alone [3s].
     #[arg(long, value_name = "TIME", value_parser = units::parse_duration)]
     #[serde(serialize_with = "optional_seconds")]
     pub duration: Option<Duration>,

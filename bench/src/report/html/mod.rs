@@ -29,8 +29,8 @@ fn page(document: &Value) -> String {
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
          <title>{workload} · Ringlog bench</title><style>{STYLE}</style></head><body><main>\n\
-         <header><h1>{workload}</h1><div class=\"soft\">Ringlog bench {}</div></header>\n",
-        text_of(document, "/ringlog")
+         <header><h1>{workload}</h1><div class=\"soft\">{}</div></header>\n",
+        origin(document)
     );
     page += &tiles(document);
     page += &verdicts(document);
@@ -43,6 +43,17 @@ fn page(document: &Value) -> String {
     page += &folded("Limits of this machine", &pairs(document.pointer("/limits")));
     page += &folded("Configuration", &pairs(document.pointer("/config")));
     page + "</main></body></html>\n"
+}
+
+/// Which program on which machine, and in which mood that was.
+fn origin(document: &Value) -> String {
+    let told = |pointer| document.pointer(pointer).and_then(Value::as_str).map(escaped);
+    let mut parts = vec![format!("Ringlog bench {}", text_of(document, "/ringlog"))];
+    parts.extend(["/machine/kernel", "/machine/cpu", "/machine/filesystem"].into_iter().filter_map(told));
+    if let (Some(before), Some(after)) = (told("/machine/mood_before"), told("/machine/mood_after")) {
+        parts.push(format!("cores {before} before, {after} after"));
+    }
+    parts.join(" · ")
 }
 
 fn tiles(document: &Value) -> String {
@@ -255,12 +266,19 @@ mod tests {
     #[test]
     fn the_page_needs_nothing_beside_it() {
         let page = page(&json!({"workload": "produce", "ringlog": "0.1 abc",
+            "machine": {"kernel": "Linux 6", "mood_before": "near", "mood_after": "far"},
             "produce": {"mb_per_s": 12.5, "latency_us": {"p50": 800.0, "p99": 2500.0}},
             "verdict": {"limit": "client", "why": "the client was the limit"},
             "intervals": [{"t_s": 1.0, "for_s": 1.0, "bytes": 5_000_000, "p99_us": 9.0}],
             "curves": {"acknowledged": [{"quantile": 0.5, "us": 800.0}, {"quantile": 1.0, "us": 9000.0}]}}));
-        for part in ["verdict client", "12.50", "2.50 ms", "acknowledged: 9 ms at", "produced: 5 MB/s at 1 s"]
-        {
+        for part in [
+            "verdict client",
+            "12.50",
+            "2.50 ms",
+            "acknowledged: 9 ms at",
+            "produced: 5 MB/s at 1 s",
+            "Linux 6 · cores near before, far after",
+        ] {
             assert!(page.contains(part), "{part}\n{page}");
         }
         for outside in ["http:", "https:", "src=", "@import", "url("] {
