@@ -2,6 +2,7 @@
 //!
 //!                        its schedule kept?      its core full?        waited for its buffer?
 //!     closed loop        -                       client                -
+//!                                                shared and full: others
 //!     open loop          yes: nobody             late: client          late: broker
 //!                                                late and neither: the machine disturbed the client
 //!
@@ -61,6 +62,13 @@ impl Judgement {
         if busiest > 100.0 * BUSY_MAX {
             let why = format!("the client was the limit: its busiest core was {busiest:.0} % busy");
             return Judgement { limit: Limit::Client, why };
+        }
+        let all = percent(usage.machine_busy);
+        if !usage.client_is_apart && all > 100.0 * BUSY_MAX {
+            let why = format!(
+                "the client had no cores of its own, and all were {all:.0} % busy: a broker here had to share them"
+            );
+            return Judgement { limit: Limit::Others, why };
         }
         let why = format!("the client was not the limit: its cores were {busy:.0} % busy ({own:.0} % ours)");
         Judgement { limit: Limit::Broker, why }
@@ -130,7 +138,13 @@ mod tests {
     }
 
     fn results(busy: f64, own: f64) -> Results {
-        let usage = Usage { client_busy: busy, client_own: own, client_busiest: own, ..Usage::default() };
+        let usage = Usage {
+            client_busy: busy,
+            client_own: own,
+            client_busiest: own,
+            client_is_apart: true,
+            ..Usage::default()
+        };
         Results {
             elapsed: Duration::from_secs(1),
             produce: Some(Phase { sample: sample(5), elapsed: Duration::from_secs(1) }),
@@ -162,6 +176,15 @@ mod tests {
         let mut results = results(0.3, 0.3);
         results.usage.client_busiest = 0.97;
         assert_eq!(Judgement::of(&results).limit, Limit::Client);
+    }
+
+    #[test]
+    fn a_client_beside_the_broker_on_full_cores_proves_nothing() {
+        let mut results = results(0.46, 0.46);
+        results.usage = Usage { client_is_apart: false, machine_busy: 0.97, ..results.usage };
+        assert_eq!(Judgement::of(&results).limit, Limit::Others);
+        results.usage.machine_busy = 0.6;
+        assert_eq!(Judgement::of(&results).limit, Limit::Broker);
     }
 
     #[test]

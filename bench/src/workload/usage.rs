@@ -41,6 +41,10 @@ pub struct Usage {
     pub client_own: f64,
     /// Share of one core that was not idle, of the client's busiest, or that its busiest thread used.
     pub client_busiest: f64,
+    /// Share of all cores of this machine that was not idle.
+    pub machine_busy: f64,
+    /// Whether the client had cores that no broker of ours ran on.
+    pub client_is_apart: bool,
     pub counters: Counters,
 }
 
@@ -88,6 +92,8 @@ impl Usage {
             client_busy: share(busy_s.unwrap_or(client_cpu_s)),
             client_own: share(client_cpu_s),
             client_busiest: busiest_s / elapsed,
+            machine_busy: machine_s / elapsed / proc::all_cores().len() as f64,
+            client_is_apart: place.client_cores.is_some(),
             counters: Counters::default(),
         })
     }
