@@ -27,8 +27,10 @@ pub struct Embedded {
     /// The broker runs as long as this is open.
     stdin: Option<ChildStdin>,
     address: String,
+    /// What its process was told beside its directory.
+    words: Vec<String>,
     /// Removed when this is dropped, after the broker is gone.
-    _data_dir: TempDir,
+    data_dir: TempDir,
 }
 
 impl Embedded {
@@ -38,31 +40,21 @@ impl Embedded {
     /// `sets` are the broker's own settings, each `section.key=value`.
     pub fn start(under: &Path, cpus: &[usize], sets: &[String]) -> Result<Embedded> {
         let data_dir = make_data_dir(under)?;
-        let program = std::env::current_exe().context("cannot find this program")?;
-        let cpus: Vec<String> = cpus.iter().map(usize::to_string).collect();
-        let mut child = Command::new(program)
-            .arg("__broker")
-            .arg("--data-dir")
-            .arg(data_dir.path())
-            .args(["--cpus", &cpus.join(",")])
-            .args(["--parent", &std::process::id().to_string()])
-            .args(sets.iter().flat_map(|set| ["--broker-set", set.as_str()]))
-            // An interrupt from the keyboard is for us: we stop the broker when the report is done.
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot start the broker's process")?;
-        let stdin = child.stdin.take();
-        let stdout = child.stdout.take().context("BUG: stdout was asked to be a pipe")?;
-        let mut this = Embedded { child, stdin, address: String::new(), _data_dir: data_dir };
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).context("cannot read from the broker's process")?;
-        match line.trim().strip_prefix(ANNOUNCEMENT) {
-            Some(address) => this.address = address.to_owned(),
-            None => bail!("the broker did not start; it says why above"),
-        }
-        Ok(this)
+        let mut words =
+            vec!["--cpus".to_owned(), cpus.iter().map(usize::to_string).collect::<Vec<_>>().join(",")];
+        words.extend(sets.iter().flat_map(|set| ["--broker-set".to_owned(), set.clone()]));
+        let (child, stdin, address) = spawn(data_dir.path(), &words)?;
+        Ok(Embedded { child, stdin, address, words, data_dir })
+    }
+
+    /// Kills the broker as no broker wants to be, and starts another on what it left. Returns how long
+    /// that one took until it could be asked.
+    pub fn kill_and_start_again(&mut self) -> Result<Duration> {
+        self.child.kill().context("cannot kill the broker")?;
+        self.child.wait().context("cannot wait for the broker")?;
+        let begun = Instant::now();
+        (self.child, self.stdin, self.address) = spawn(self.data_dir.path(), &self.words)?;
+        Ok(begun.elapsed())
     }
 
     pub fn address(&self) -> &str {
@@ -96,6 +88,34 @@ impl Drop for Embedded {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A broker's process on a directory, once it listens.
+fn spawn(data_dir: &Path, words: &[String]) -> Result<(Child, Option<ChildStdin>, String)> {
+    let program = std::env::current_exe().context("cannot find this program")?;
+    let mut child = Command::new(program)
+        .arg("__broker")
+        .arg("--data-dir")
+        .arg(data_dir)
+        .args(words)
+        .args(["--parent", &std::process::id().to_string()])
+        // An interrupt from the keyboard is for us: we stop the broker when the report is done.
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start the broker's process")?;
+    let stdin = child.stdin.take();
+    let stdout = child.stdout.take().context("BUG: stdout was asked to be a pipe")?;
+    let mut line = String::new();
+    let read = BufReader::new(stdout).read_line(&mut line);
+    if let (Ok(_), Some(address)) = (&read, line.trim().strip_prefix(ANNOUNCEMENT)) {
+        return Ok((child, stdin, address.to_owned()));
+    }
+    // Both fail only if it is gone already.
+    let _ = child.kill();
+    let _ = child.wait();
+    bail!("the broker did not start; it says why above")
 }
 
 fn make_data_dir(under: &Path) -> Result<TempDir> {

@@ -28,8 +28,18 @@ pub struct Percentiles {
     pub p99: u64,
     pub p999: u64,
     pub p9999: u64,
+    pub p99999: u64,
     pub max: u64,
     pub mean: u64,
+}
+
+/// One point of the curve of latency by percentile.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Step {
+    pub value_ns: u64,
+    pub quantile: f64,
+    /// How many were no slower.
+    pub count: u64,
 }
 
 impl Latency {
@@ -62,6 +72,31 @@ impl Latency {
         self.histogram.value_at_quantile(quantile).min(self.max_ns)
     }
 
+    pub fn count(&self) -> u64 {
+        self.histogram.len()
+    }
+
+    pub fn stdev_ns(&self) -> f64 {
+        if self.count() == 0 { 0.0 } else { self.histogram.stdev() }
+    }
+
+    /// The curve from the smallest value to the true maximum, ever finer towards the end: five steps
+    /// for each halving of what is left above.
+    pub fn steps(&self) -> Vec<Step> {
+        let mut count = 0;
+        let steps = self.histogram.iter_quantiles(STEPS_PER_HALVING).map(|step| {
+            count += step.count_since_last_iteration();
+            let value_ns = step.value_iterated_to().min(self.max_ns);
+            Step { value_ns, quantile: step.quantile_iterated_to(), count }
+        });
+        let mut steps: Vec<Step> = steps.collect();
+        if let Some(last) = steps.last_mut() {
+            // What was above the histogram's bounds is in its last bucket.
+            last.value_ns = self.max_ns;
+        }
+        steps
+    }
+
     /// `None` if nothing was recorded.
     pub fn percentiles(&self) -> Option<Percentiles> {
         let count = self.histogram.len();
@@ -75,6 +110,7 @@ impl Latency {
             p99: self.quantile(0.99),
             p999: self.quantile(0.999),
             p9999: self.quantile(0.9999),
+            p99999: self.quantile(0.99999),
             max: self.max_ns,
             mean,
         })
@@ -132,48 +168,94 @@ impl Meter {
     }
 }
 
-/// The meters of one kind of task, and what they have measured together.
+/// The meters of one kind of task, in groups, and what they have measured together.
 #[derive(Debug)]
 pub struct Meters {
-    meters: Vec<Arc<Meter>>,
+    groups: Vec<Group>,
     spare: Sample,
+}
+
+/// Meters whose total is told from that of others: the producers of one topic.
+#[derive(Debug)]
+struct Group {
+    meters: Vec<Arc<Meter>>,
     total: Sample,
+    /// Since the last cut.
+    part: Sample,
 }
 
 impl Meters {
     pub fn new(count: usize) -> Meters {
-        let meters = (0..count).map(|_| Arc::new(Meter::new())).collect();
-        Meters { meters, spare: Sample::new(), total: Sample::new() }
+        Meters::grouped(&[count])
     }
 
-    /// One for each task.
+    /// As many groups as `counts` has, each with so many meters.
+    pub fn grouped(counts: &[usize]) -> Meters {
+        let group = |&count: &usize| Group {
+            meters: (0..count).map(|_| Arc::new(Meter::new())).collect(),
+            total: Sample::new(),
+            part: Sample::new(),
+        };
+        Meters { groups: counts.iter().map(group).collect(), spare: Sample::new() }
+    }
+
+    /// One for each task, of all groups.
     pub fn handles(&self) -> Vec<Arc<Meter>> {
-        self.meters.clone()
+        self.groups.iter().flat_map(|group| group.meters.iter().cloned()).collect()
     }
 
-    /// What was measured since the last call, merged; it becomes part of the total.
+    /// One for each task of one group.
+    pub fn handles_of(&self, group: usize) -> Vec<Arc<Meter>> {
+        self.groups[group].meters.clone()
+    }
+
+    /// What was measured since the last call, merged; it becomes part of the totals.
     pub fn take_interval(&mut self) -> Sample {
         let mut interval = Sample::new();
-        for meter in &self.meters {
-            // The meter is locked for the swap only, not for the merge.
-            self.spare.clear();
-            std::mem::swap(&mut *meter.lock(), &mut self.spare);
-            interval.merge(&self.spare);
+        for group in &mut self.groups {
+            for meter in &group.meters {
+                // The meter is locked for the swap only, not for the merge.
+                self.spare.clear();
+                std::mem::swap(&mut *meter.lock(), &mut self.spare);
+                interval.merge(&self.spare);
+                group.total.merge(&self.spare);
+                group.part.merge(&self.spare);
+            }
         }
-        self.total.merge(&interval);
         interval
     }
 
     /// Forgets everything so far: the warm-up is over.
     pub fn reset(&mut self) {
         self.take_interval();
-        self.total.clear();
+        for group in &mut self.groups {
+            group.total.clear();
+            group.part.clear();
+        }
+    }
+
+    /// What was measured since the last cut, or `reset`; it stays in the totals. Takes no part in the
+    /// intervals, so `take_interval` comes first.
+    pub fn cut(&mut self) -> Sample {
+        let mut part = Sample::new();
+        for group in &mut self.groups {
+            part.merge(&group.part);
+            group.part.clear();
+        }
+        part
     }
 
     /// Everything since `reset`, the last interval included.
-    pub fn into_total(mut self) -> Sample {
+    pub fn into_total(self) -> Sample {
+        let mut total = Sample::new();
+        self.into_totals().iter().for_each(|group| total.merge(group));
+        total
+    }
+
+    /// The same by group.
+    pub fn into_totals(mut self) -> Vec<Sample> {
         self.take_interval();
-        self.total
+        self.groups.into_iter().map(|group| group.total).collect()
     }
 }
 
@@ -182,6 +264,7 @@ const LOWEST_NS: u64 = 128;
 /// Ten minutes; what takes longer counts as this, and its true value as the maximum.
 const HIGHEST_NS: u64 = 600_000_000_000;
 const DIGITS: u8 = 3;
+const STEPS_PER_HALVING: u32 = 5;
 
 #[cfg(test)]
 mod tests {
@@ -237,5 +320,42 @@ mod tests {
         let total = meters.into_total();
         assert_eq!((total.records, total.bytes), (3, 30));
         assert_eq!(total.latency.percentiles().unwrap().max, 3000);
+    }
+
+    #[test]
+    fn groups_have_totals_of_their_own_and_cuts_are_parts_of_them() {
+        let mut meters = Meters::grouped(&[1, 2]);
+        assert_eq!((meters.handles().len(), meters.handles_of(1).len()), (3, 2));
+        meters.handles_of(0)[0].lock().record(1000, 1, 10);
+        meters.handles_of(1)[1].lock().record(2000, 2, 20);
+        assert_eq!(meters.take_interval().records, 3);
+        assert_eq!(meters.cut().records, 3);
+        meters.handles_of(1)[0].lock().record(9000, 4, 40);
+        meters.take_interval();
+        assert_eq!(meters.cut().latency.percentiles().unwrap().max, 9000);
+        assert_eq!(meters.cut().records, 0);
+        let totals: Vec<u64> = meters.into_totals().iter().map(|total| total.records).collect();
+        assert_eq!(totals, [1, 6]);
+    }
+
+    #[test]
+    fn the_curve_ends_at_the_true_maximum_with_everything_counted() {
+        let mut latency = Latency::new();
+        (1..=1000).for_each(|us| latency.record(us * 1000, 1));
+        latency.record(HIGHEST_NS * 2, 1);
+        let steps = latency.steps();
+        let last = steps.last().unwrap();
+        assert_eq!((last.value_ns, last.count, last.quantile), (HIGHEST_NS * 2, 1001, 1.0));
+        assert!(steps.is_sorted_by(|a, b| a.quantile <= b.quantile && a.value_ns <= b.value_ns));
+        assert_eq!(Latency::new().steps(), []);
+    }
+
+    #[test]
+    fn rare_outliers_are_seen_by_five_nines_and_not_by_four() {
+        let mut latency = Latency::new();
+        latency.record(1_000_000, 999_950);
+        latency.record(50_000_000, 50);
+        let found = latency.percentiles().unwrap();
+        assert!(found.p9999 < 1_010_000 && found.p99999 > 49_000_000, "{found:?}");
     }
 }

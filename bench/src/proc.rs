@@ -7,6 +7,7 @@
 //!
 //! Reading is separate from parsing, so that the parsers are tested on text.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
@@ -20,6 +21,17 @@ pub fn cpu_seconds(pid: u32) -> Result<f64> {
     let stat = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     let ticks = parse_cpu_ticks(&stat).with_context(|| format!("cannot understand {path}"))?;
     Ok(ticks as f64 / sys::clock_ticks_per_second() as f64)
+}
+
+/// Seconds of processor time of each thread of this process that is there now, by thread.
+pub fn thread_seconds() -> HashMap<u32, f64> {
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let seconds = |entry: fs::DirEntry| {
+        let thread = entry.file_name().to_str()?.parse().ok()?;
+        let ticks = parse_cpu_ticks(&fs::read_to_string(entry.path().join("stat")).ok()?)?;
+        Some((thread, ticks as f64 / sys::clock_ticks_per_second() as f64))
+    };
+    tasks.filter_map(seconds).collect()
 }
 
 /// The command's name stands in parentheses and may hold spaces and parentheses: fields are counted
@@ -163,6 +175,7 @@ mod tests {
         assert!(rss_peak_bytes(pid).unwrap() > 1 << 20);
         assert!(busy_seconds(&[0]).unwrap() > 0.0);
         assert!(!has_ended(pid));
+        assert!(thread_seconds().contains_key(&pid));
     }
 
     #[test]

@@ -1,43 +1,13 @@
 //! The program as its users run it: small runs against a broker of its own, judged by what it says.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
-/// A directory that is empty before a test and must be empty after it.
-struct Dir(PathBuf);
-
-impl Dir {
-    fn new(test: &str) -> Dir {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{test}"));
-        let _ = std::fs::remove_dir_all(&path); // what an earlier, killed run has left
-        std::fs::create_dir_all(&path).unwrap();
-        Dir(path)
-    }
-
-    fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
-        command.args(line.split_whitespace()).arg("--no-limits").arg("--data-dir").arg(&self.0);
-        command
-    }
-
-    fn run(&self, line: &str) -> Output {
-        self.command(line).output().unwrap()
-    }
-
-    fn assert_empty(&self) {
-        let left: Vec<_> = std::fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().path()).collect();
-        assert!(left.is_empty(), "left behind: {left:?}");
-    }
-}
-
-fn last_line(output: &Output) -> String {
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
-    out.lines().last().unwrap_or_default().to_owned()
-}
+mod common;
+use common::{Dir, last_line};
 
 #[test]
 fn what_was_produced_is_there() {

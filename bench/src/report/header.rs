@@ -23,6 +23,9 @@ impl Header<'_> {
     pub fn print(&self) {
         let version = env!("CARGO_PKG_VERSION");
         println!("bench {version} {}  {}", self.commit, self.load());
+        for stream in &self.flags.mix {
+            println!("mix       {stream}");
+        }
         println!("records   {}", self.records());
         println!("producer  {}", self.producer());
         println!("machine   {}", self.machine());
@@ -44,7 +47,9 @@ impl Header<'_> {
         };
         let consumers = match self.workload {
             Workload::Produce => String::new(),
-            Workload::Consume | Workload::Pubsub => format!(", {}", count(flags.consumers, "consumer")),
+            Workload::Consume | Workload::Pubsub | Workload::Drain | Workload::Mixed => {
+                format!(", {}", count(flags.consumers, "consumer"))
+            }
         };
         let (producers, partitions) =
             (count(flags.producers, "producer"), count(flags.partitions as usize, "partition"));

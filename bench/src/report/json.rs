@@ -1,15 +1,17 @@
-//! The results as JSON for other tools; the keys stand in targets.md section 4 and stay as they are.
+//! The results as JSON for other tools; the keys stand in targets.md section 4 and stay; others may be added.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use super::verdict::Judgement;
 use crate::flags::{Flags, Workload};
 use crate::limits::Limits;
-use crate::meter::{Latency, Percentiles};
+use crate::meter::{Latency, Percentiles, Step};
 use crate::verify::Verdict;
-use crate::workload::{Interval, Phase, Results};
+use crate::workload::{Counters, Drain, Interval, Phase, Restart, Results, StreamResults};
 
 #[derive(Serialize)]
 pub struct Document<'a> {
@@ -24,6 +26,59 @@ pub struct Document<'a> {
     verify: Option<Verdict>,
     broker: BrokerUsage,
     client: ClientUsage,
+    machine: &'a Machine,
+    verdict: Judgement,
+    drain: Option<Drained>,
+    /// Of `--kill`.
+    restart: Option<Restart>,
+    streams: Vec<Streamed>,
+    /// By name, the curve of latency by percentile.
+    curves: BTreeMap<String, Vec<Point>>,
+}
+
+/// What a figure is worth nothing without.
+#[derive(Default, Serialize)]
+pub struct Machine {
+    pub kernel: String,
+    pub cpu: String,
+    pub filesystem: Option<String>,
+    pub broker_cores: Vec<usize>,
+    pub client_cores: Vec<usize>,
+    /// Near or far, before and after the run.
+    pub mood_before: Option<String>,
+    pub mood_after: Option<String>,
+    pub core_to_core_ns_after: Option<f64>,
+}
+
+/// What the workload `drain` adds.
+#[derive(Serialize)]
+struct Drained {
+    history_records: u64,
+    catch_up_s: Option<f64>,
+    records: u64,
+    bytes: u64,
+    mb_per_s: f64,
+    before_us: Option<Micros>,
+    during_us: Option<Micros>,
+    /// During over before.
+    p50_ratio: Option<f64>,
+    p99_ratio: Option<f64>,
+}
+
+/// One topic of the workload `mixed`.
+#[derive(Serialize)]
+struct Streamed {
+    name: String,
+    produce: Produced,
+    end_to_end_us: Option<Micros>,
+}
+
+/// One point of a curve.
+#[derive(Serialize)]
+struct Point {
+    quantile: f64,
+    us: f64,
+    count: u64,
 }
 
 #[derive(Serialize)]
@@ -49,6 +104,7 @@ struct Micros {
     p99: f64,
     p999: f64,
     p9999: f64,
+    p99999: f64,
     max: f64,
     mean: f64,
 }
@@ -62,11 +118,15 @@ struct BrokerUsage {
     forwarded_requests: u64,
     cache_hits: u64,
     cache_misses: u64,
+    /// Whatever the broker counts, by its names.
+    counters: Counters,
 }
 
 #[derive(Serialize)]
 struct ClientUsage {
     cpu_s: f64,
+    busy: f64,
+    busiest: f64,
 }
 
 impl<'a> Document<'a> {
@@ -75,9 +135,11 @@ impl<'a> Document<'a> {
         config: &'a Flags,
         limits: &'a Limits,
         results: &'a Results,
+        machine: &'a Machine,
         commit: &str,
     ) -> Document<'a> {
-        let (usage, counters) = (&results.usage, results.usage.counters);
+        let (usage, counters) = (&results.usage, &results.usage.counters);
+        let count = |name| counters.get(name).unwrap_or(0);
         // Of a consumer in `pubsub` the time from the send is known, and nobody cares how long one
         // receive took.
         let consumed = |phase: &Phase| {
@@ -101,13 +163,56 @@ impl<'a> Document<'a> {
             broker: BrokerUsage {
                 cpu_s: usage.broker_cpu_s,
                 rss_peak_bytes: usage.broker_rss_peak_bytes,
-                commits: counters.commits,
-                fsyncs: counters.fsyncs,
-                forwarded_requests: counters.forwarded_requests,
-                cache_hits: counters.cache_hits,
-                cache_misses: counters.cache_misses,
+                commits: count("commits"),
+                fsyncs: count("fsyncs"),
+                forwarded_requests: count("forwarded_requests"),
+                cache_hits: count("cache_hits"),
+                cache_misses: count("cache_misses"),
+                counters: counters.clone(),
             },
-            client: ClientUsage { cpu_s: usage.client_cpu_s },
+            client: ClientUsage {
+                cpu_s: usage.client_cpu_s,
+                busy: usage.client_busy,
+                busiest: usage.client_busiest,
+            },
+            machine,
+            verdict: Judgement::of(results),
+            drain: results.drain.as_ref().map(Drained::of),
+            restart: results.restart,
+            streams: results.streams.iter().map(Streamed::of).collect(),
+            curves: super::latencies(results).map(|(name, latency)| (name, curve(latency))).collect(),
+        }
+    }
+}
+
+fn curve(latency: &Latency) -> Vec<Point> {
+    let point =
+        |step: Step| Point { quantile: step.quantile, us: step.value_ns as f64 / 1e3, count: step.count };
+    latency.steps().into_iter().map(point).collect()
+}
+
+impl Drained {
+    fn of(drain: &Drain) -> Drained {
+        Drained {
+            history_records: drain.history_records,
+            catch_up_s: drain.catch_up.map(|took| took.as_secs_f64()),
+            records: drain.read_records,
+            bytes: drain.read_bytes,
+            mb_per_s: drain.mb_per_second(),
+            before_us: Micros::of(&drain.before),
+            during_us: Micros::of(&drain.during),
+            p50_ratio: drain.ratio(0.5),
+            p99_ratio: drain.ratio(0.99),
+        }
+    }
+}
+
+impl Streamed {
+    fn of(stream: &StreamResults) -> Streamed {
+        Streamed {
+            name: stream.name.clone(),
+            produce: Produced::of(&stream.produce),
+            end_to_end_us: Micros::of(&stream.end_to_end),
         }
     }
 }
@@ -132,7 +237,7 @@ impl Produced {
 
 impl Micros {
     fn of(latency: &Latency) -> Option<Micros> {
-        let Percentiles { p50, p90, p99, p999, p9999, max, mean } = latency.percentiles()?;
+        let Percentiles { p50, p90, p99, p999, p9999, p99999, max, mean } = latency.percentiles()?;
         let us = |ns: u64| ns as f64 / 1e3;
         Some(Micros {
             p50: us(p50),
@@ -140,6 +245,7 @@ impl Micros {
             p99: us(p99),
             p999: us(p999),
             p9999: us(p9999),
+            p99999: us(p99999),
             max: us(max),
             mean: us(mean),
         })
@@ -165,7 +271,15 @@ mod tests {
         let cli = crate::flags::Cli::try_parse_from(["bench", "pubsub", "--linger", "2ms"]).unwrap();
         let crate::flags::Command::Pubsub(flags) = cli.command else { panic!("pubsub was asked for") };
         let limits = Limits { loopback_64k_gb_s: Some(1.0), ..Limits::default() };
-        serde_json::to_value(Document::new(Workload::Pubsub, &flags, &limits, results, "abc")).unwrap()
+        serde_json::to_value(Document::new(
+            Workload::Pubsub,
+            &flags,
+            &limits,
+            results,
+            &Machine::default(),
+            "abc",
+        ))
+        .unwrap()
     }
 
     fn keys(value: &Value) -> Vec<&str> {
@@ -181,14 +295,12 @@ mod tests {
     fn the_keys_are_those_that_other_tools_read() {
         let full = document(&Results {
             elapsed: Duration::from_secs(2),
-            intervals: vec![Interval { t_s: 1.0, records: 1, bytes: 2, p99_us: 3.0 }],
+            intervals: vec![Interval { t_s: 1.0, records: 1, bytes: 2, ..Interval::default() }],
             produce: Some(phase()),
             consume: Some(phase()),
             end_to_end: Some(phase().sample.latency),
-            lag: None,
             verdict: Some(Verdict::default()),
-            usage: Usage::default(),
-            failures: Failures::default(),
+            ..Results::of(Usage::default(), Failures::default())
         });
         let top = [
             "ringlog",
@@ -202,17 +314,25 @@ mod tests {
             "verify",
             "broker",
             "client",
+            "machine",
+            "verdict",
+            "drain",
+            "restart",
+            "streams",
+            "curves",
         ];
         assert_eq!(keys(&full), sorted(top));
         let limits =
             ["loopback_gb_s", "disk_write_gb_s", "write_fdatasync_us_p50", "crc32c_gb_s", "core_to_core_ns"];
         assert_eq!(keys(&full["limits"]), sorted(limits));
-        assert_eq!(keys(&full["intervals"][0]), sorted(["t_s", "records", "bytes", "p99_us"]));
+        for key in ["t_s", "records", "bytes", "p99_us"] {
+            assert!(full["intervals"][0][key].is_number(), "{key}");
+        }
         let produce = ["records", "bytes", "records_per_s", "mb_per_s", "latency_us"];
         assert_eq!(keys(&full["produce"]), sorted(produce));
         let consume = ["records", "bytes", "records_per_s", "mb_per_s", "latency_us", "end_to_end_us"];
         assert_eq!(keys(&full["consume"]), sorted(consume));
-        let latency = sorted(["p50", "p90", "p99", "p999", "p9999", "max", "mean"]);
+        let latency = sorted(["p50", "p90", "p99", "p999", "p9999", "p99999", "max", "mean"]);
         assert_eq!(keys(&full["produce"]["latency_us"]), latency);
         assert_eq!(keys(&full["consume"]["end_to_end_us"]), latency);
         let verify = ["sent", "acked", "received", "lost", "duplicated", "reordered", "corrupt"];
@@ -225,9 +345,12 @@ mod tests {
             "forwarded_requests",
             "cache_hits",
             "cache_misses",
+            "counters",
         ];
         assert_eq!(keys(&full["broker"]), sorted(broker));
-        assert_eq!(keys(&full["client"]), ["cpu_s"]);
+        assert!(full["client"]["cpu_s"].is_number());
+        assert_eq!(keys(&full["curves"]), ["acknowledged", "end to end"]);
+        assert_eq!(full["curves"]["acknowledged"][0]["us"], 2000.0);
         assert_eq!(full["ringlog"], format!("{} abc", env!("CARGO_PKG_VERSION")));
         assert_eq!(full["workload"], "pubsub");
         assert_eq!(full["produce"]["records_per_s"], 5.0);
@@ -239,15 +362,8 @@ mod tests {
     #[test]
     fn what_does_not_apply_is_null() {
         let empty = document(&Results {
-            elapsed: Duration::ZERO,
-            intervals: Vec::new(),
-            produce: None,
             consume: Some(Phase { sample: Sample::new(), elapsed: Duration::from_secs(1) }),
-            end_to_end: None,
-            lag: None,
-            verdict: None,
-            usage: Usage::default(),
-            failures: Failures::default(),
+            ..Results::of(Usage::default(), Failures::default())
         });
         for path in ["/produce", "/verify", "/consume/latency_us", "/consume/end_to_end_us", "/broker/cpu_s"]
         {

@@ -1,24 +1,32 @@
 //! The end of a report: what was reached, how long it took, what it cost, and who was the limit.
 
 use super::text::{align, row};
-use crate::flags::Flags;
+use super::verdict::Judgement;
 use crate::limits::{Distance, Limits};
-use crate::meter::{Latency, Percentiles};
+use crate::meter::Percentiles;
 use crate::units::{megabytes, micros, thousands};
-use crate::workload::{Phase, Results};
+use crate::workload::{Drain, Phase, Restart, Results};
 
 /// Prints everything but the verdict of a verification, which is the very last line.
-pub fn print(results: &Results, flags: &Flags, limits: &Limits, core_to_core_after: Option<f64>) {
+pub fn print(results: &Results, limits: &Limits, core_to_core_after: Option<f64>) {
     println!("\n{}", throughput(results));
     println!("{}", latencies(results));
     println!("{}", costs(results));
+    print!("{}", results.drain.as_ref().map(drained).unwrap_or_default());
+    if let Some(Restart { ready, records, lost }) = results.restart {
+        let (ready, records) = (ready.as_secs_f64(), thousands(records));
+        println!(
+            "restart   ready {ready:.3} s after SIGKILL with {records} records, {} acknowledged ones lost",
+            thousands(lost)
+        );
+    }
     print!("{}", counters(results));
     print!("{}", shares(results, limits));
     if let (Some(before), Some(after)) = (limits.core_to_core_ns, core_to_core_after) {
         let (was, is) = (Distance::of(before), Distance::of(after));
         println!("cores     {was} before ({before:.0} ns), {is} after ({after:.0} ns)");
     }
-    println!("verdict   {}", verdict(results, flags));
+    println!("verdict   {}", Judgement::of(results));
     for message in &results.failures.messages {
         println!("failed    {message}");
     }
@@ -36,37 +44,36 @@ fn phases(results: &Results) -> impl Iterator<Item = (&'static str, &Phase)> {
 fn throughput(results: &Results) -> String {
     let mut rows = vec![row(["", "records", "MB", "seconds", "records/s", "MB/s"])];
     for (name, phase) in phases(results) {
-        rows.push(vec![
-            name.to_owned(),
-            thousands(phase.sample.records),
-            format!("{:.1}", megabytes(phase.sample.bytes)),
-            format!("{:.3}", phase.elapsed.as_secs_f64()),
-            thousands(phase.records_per_second() as u64),
-            format!("{:.1}", phase.mb_per_second()),
-        ]);
+        rows.push(rates(name, phase));
+    }
+    for stream in &results.streams {
+        rows.push(rates(&format!("  {}", stream.name), &stream.produce));
     }
     align(&rows)
 }
 
+fn rates(name: &str, phase: &Phase) -> Vec<String> {
+    vec![
+        name.to_owned(),
+        thousands(phase.sample.records),
+        format!("{:.1}", megabytes(phase.sample.bytes)),
+        format!("{:.3}", phase.elapsed.as_secs_f64()),
+        thousands(phase.records_per_second() as u64),
+        format!("{:.1}", phase.mb_per_second()),
+    ]
+}
+
 fn latencies(results: &Results) -> String {
-    let mut rows = vec![row(["us", "p50", "p90", "p99", "p99.9", "p99.99", "max", "mean"])];
-    let mut add = |name: &str, latency: Option<&Latency>| {
-        if let Some(found) = latency.and_then(Latency::percentiles) {
-            rows.push(percentiles_row(name, found));
-        }
-    };
-    add("acknowledged", results.produce.as_ref().map(|phase| &phase.sample.latency));
-    match &results.end_to_end {
-        Some(latency) => add("end to end", Some(latency)),
-        None => add("one receive", results.consume.as_ref().map(|phase| &phase.sample.latency)),
+    let mut rows = vec![row(["us", "p50", "p90", "p99", "p99.9", "p99.99", "p99.999", "max", "mean"])];
+    for (name, latency) in super::latencies(results) {
+        rows.extend(latency.percentiles().map(|found| percentiles_row(&name, found)));
     }
-    add("schedule lag", results.lag.as_ref());
     align(&rows)
 }
 
 fn percentiles_row(name: &str, found: Percentiles) -> Vec<String> {
-    let Percentiles { p50, p90, p99, p999, p9999, max, mean } = found;
-    let cells = [p50, p90, p99, p999, p9999, max, mean].map(micros);
+    let Percentiles { p50, p90, p99, p999, p9999, p99999, max, mean } = found;
+    let cells = [p50, p90, p99, p999, p9999, p99999, max, mean].map(micros);
     std::iter::once(name.to_owned()).chain(cells).collect()
 }
 
@@ -88,22 +95,66 @@ fn costs(results: &Results) -> String {
     align(&rows)
 }
 
-fn counters(results: &Results) -> String {
-    let counters = results.usage.counters;
-    let records = results.produce.as_ref().map_or(0, |phase| phase.sample.records);
-    let each = if counters.commits > 0 && records > 0 {
-        format!(" of {} records each", thousands(records / counters.commits))
-    } else {
-        String::new()
+/// What the drain cost the producers.
+fn drained(drain: &Drain) -> String {
+    let read = format!("{} records, {:.1} MB/s", thousands(drain.read_records), drain.mb_per_second());
+    let came = match drain.catch_up {
+        Some(took) => format!("caught up in {:.2} s: {read}", took.as_secs_f64()),
+        None => format!("not caught up in {:.2} s: {read}", drain.took.as_secs_f64()),
     };
-    format!(
-        "broker    {} commits{each}, {} fsyncs, {} forwarded requests, cache {} hits {} misses\n",
-        thousands(counters.commits),
-        thousands(counters.fsyncs),
-        thousands(counters.forwarded_requests),
-        thousands(counters.cache_hits),
-        thousands(counters.cache_misses),
-    )
+    let ratio = |name, quantile| drain.ratio(quantile).map(|ratio| format!("{name} x{ratio:.2}"));
+    let ratios: Vec<String> =
+        [ratio("p50", 0.5), ratio("p99", 0.99), ratio("p99.9", 0.999)].into_iter().flatten().collect();
+    format!("drain     {came} | acks during over before: {}\n", ratios.join(", "))
+}
+
+/// Every counter of the broker that has counted something, then what they say together.
+fn counters(results: &Results) -> String {
+    let counters = &results.usage.counters;
+    let get = |name: &str| counters.get(name).unwrap_or(0);
+    let per = |what: &str, unit: &str, each: &str| {
+        let (sum, count) = (get(what), get(each));
+        (sum > 0 && count > 0).then(|| match sum / count {
+            0..10 => format!("{:.1} {unit}", sum as f64 / count as f64),
+            whole => format!("{} {unit}", thousands(whole)),
+        })
+    };
+    let each = [
+        per("round_bytes", "bytes a round", "rounds")
+            .or_else(|| per("produced_bytes", "bytes a commit", "commits")),
+        per("round_requests", "requests a round", "rounds")
+            .or_else(|| per("produce_requests", "requests a commit", "commits")),
+        per("produced_records", "records a request", "produce_requests"),
+        per("flush_us", "us a flush", "rounds"),
+    ];
+    let each: Vec<String> = each.into_iter().flatten().collect();
+    let all = counters.iter().filter(|(_, value)| *value > 0);
+    let mut words: Vec<String> =
+        all.map(|(name, value)| format!("{} {}", name.replace('_', " "), thousands(value))).collect();
+    if words.is_empty() {
+        words.push("no counters".to_owned());
+    }
+    let mut text = wrapped("broker", &words);
+    if !each.is_empty() {
+        text.push_str(&wrapped("each", &each));
+    }
+    text
+}
+
+/// Words with commas under a heading, in lines that fit a terminal.
+fn wrapped(heading: &str, words: &[String]) -> String {
+    let mut text = String::new();
+    let mut line = format!("{heading:<10}");
+    for (at, word) in words.iter().enumerate() {
+        if line.len() + word.len() > LINE_MAX {
+            text.push_str(line.trim_end());
+            text.push('\n');
+            line = " ".repeat(10);
+        }
+        line.push_str(word);
+        line.push_str(if at + 1 < words.len() { ", " } else { "" });
+    }
+    text + line.trim_end() + "\n"
 }
 
 /// How much of what this machine can do was used.
@@ -125,87 +176,37 @@ fn shares(results: &Results, limits: &Limits) -> String {
     if parts.is_empty() { String::new() } else { format!("share     {}\n", parts.join(", ")) }
 }
 
-/// Whether the figures are the broker's, or ours, or those of whoever else was at work here.
-fn verdict(results: &Results, flags: &Flags) -> String {
-    let usage = &results.usage;
-    // Ticks of 10 ms may add up to a little more than the time there was.
-    let (busy, own) = (100.0 * usage.client_busy.min(1.0), 100.0 * usage.client_own.min(1.0));
-    if usage.client_busy > CLIENT_BUSY_MAX && usage.client_own < CLIENT_OWN_MIN {
-        return format!("others kept the client's cores busy ({busy:.0} %, {own:.0} % ours): of no worth");
-    }
-    match (results.lag.as_ref().and_then(Latency::percentiles), &results.produce, flags.rate) {
-        (Some(lag), Some(phase), Some(rate)) => {
-            kept_schedule(lag, phase.records_per_second() / rate, usage.client_own)
-        }
-        _ if usage.client_busy > CLIENT_BUSY_MAX => {
-            format!("the client was the limit: its cores were {busy:.0} % busy")
-        }
-        _ => format!("the client was not the limit: its cores were {busy:.0} % busy ({own:.0} % ours)"),
-    }
-}
-
-/// `reached` is the share of the rate. Who keeps up spins before it sends: busy cores say nothing.
-/// Who is late does not, and was late either for want of a core or because the buffer was full.
-fn kept_schedule(lag: Percentiles, reached: f64, own: f64) -> String {
-    let (percent, late) = (100.0 * reached, micros(lag.p99));
-    let reached_and_late = format!("{percent:.1} % of the rate, records sent late by {late} us at p99");
-    match lag.p99 > LAG_NS_MAX {
-        true if own > CLIENT_BUSY_MAX => format!("the client fell behind the schedule: {reached_and_late}"),
-        true => format!("the broker fell behind the schedule: {reached_and_late}, latencies include it"),
-        false if reached < RATE_SHARE_MIN => format!("the broker fell behind: {reached_and_late}"),
-        false => format!("kept the schedule: {reached_and_late}"),
-    }
-}
-
-const CLIENT_BUSY_MAX: f64 = 0.9;
-/// Softirqs are not counted as ours, so that a client alone on its core is below 1.
-const CLIENT_OWN_MIN: f64 = 0.7;
-const LAG_NS_MAX: u64 = 1_000_000;
-const RATE_SHARE_MIN: f64 = 0.99;
+const LINE_MAX: usize = 110;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::Usage;
-    use clap::Parser;
-    use std::time::Duration;
+    use crate::workload::{Counters, Failures, Usage};
 
-    fn verdict_of(line: &str, busy: f64, own: f64, lag_us: Option<u64>) -> String {
-        let cli = crate::flags::Cli::try_parse_from(
-            ["bench", "produce"].into_iter().chain(line.split_whitespace()),
-        );
-        let crate::flags::Command::Produce(flags) = cli.unwrap().command else {
-            panic!("produce was asked for")
-        };
-        let latency = |us: u64| {
-            let mut sample = crate::meter::Sample::new();
-            sample.record(us * 1000, 1000, 1000);
-            sample
-        };
-        let results = Results {
-            elapsed: Duration::from_secs(1),
-            intervals: Vec::new(),
-            produce: Some(Phase { sample: latency(5), elapsed: Duration::from_secs(1) }),
-            consume: None,
-            end_to_end: None,
-            lag: lag_us.map(|us| latency(us).latency),
-            verdict: None,
-            usage: Usage { client_busy: busy, client_own: own, ..Usage::default() },
-            failures: Default::default(),
-        };
-        verdict(&results, &flags)
+    fn counted(pairs: &[(&str, u64)]) -> String {
+        let usage = Usage { counters: Counters::from_pairs(pairs), ..Usage::default() };
+        counters(&Results::of(usage, Failures::default()))
     }
 
     #[test]
-    fn it_is_said_whose_limit_was_measured() {
-        let closed = |busy, own| verdict_of("", busy, own, None);
-        assert!(closed(1.0, 0.95).starts_with("the client was the limit"));
-        assert!(closed(0.6, 0.5).starts_with("the client was not the limit"));
-        assert!(closed(1.0, 0.3).starts_with("others kept"));
-        let open = |rate, own, lag_us| verdict_of(rate, 0.99, own, Some(lag_us));
-        assert!(open("--rate 1000", 0.95, 20).starts_with("kept the schedule: 100.0 %"));
-        assert!(open("--rate 1000", 0.95, 5000).starts_with("the client fell behind"));
-        assert!(open("--rate 1000", 0.8, 5000).starts_with("the broker fell behind"));
-        assert!(open("--rate 2000", 0.8, 20).starts_with("the broker fell behind: 50.0 %"));
+    fn whatever_the_broker_counts_is_told_with_what_it_means() {
+        let text = counted(&[("rounds", 10), ("round_bytes", 5000), ("round_requests", 15), ("errors", 0)]);
+        assert_eq!(
+            text,
+            "broker    round bytes 5,000, round requests 15, rounds 10\neach      500 bytes a round, 1.5 requests a round\n"
+        );
+    }
+
+    #[test]
+    fn a_broker_without_counters_is_no_error() {
+        assert_eq!(counted(&[]), "broker    no counters\n");
+    }
+
+    #[test]
+    fn long_lines_are_broken_between_words() {
+        let words: Vec<String> = (0..40).map(|n| format!("counter {n}")).collect();
+        let text = wrapped("broker", &words);
+        assert!(text.lines().all(|line| line.len() <= LINE_MAX + 2), "{text}");
+        assert!(text.lines().skip(1).all(|line| line.starts_with("          counter")), "{text}");
     }
 }

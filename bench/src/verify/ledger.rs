@@ -113,6 +113,19 @@ impl Verdict {
         }
     }
 
+    /// Of two topics together.
+    pub fn plus(self, other: Verdict) -> Verdict {
+        Verdict {
+            sent: self.sent + other.sent,
+            acked: self.acked + other.acked,
+            received: self.received + other.received,
+            lost: self.lost + other.lost,
+            duplicated: self.duplicated + other.duplicated,
+            reordered: self.reordered + other.reordered,
+            corrupt: self.corrupt + other.corrupt,
+        }
+    }
+
     pub fn is_clean(self) -> bool {
         self.lost == 0 && self.duplicated == 0 && self.reordered == 0 && self.corrupt == 0
     }

@@ -3,16 +3,15 @@
 //! A topic that exists and has records is read as it is.
 
 use std::pin::pin;
-use std::time::Duration;
 
 use anyhow::{Result, bail};
 use ringlog_client::StartAt;
 
 use super::consumer::{Reading, Timing};
 use super::control::Control;
-use super::fleet::{self, SendMeters, Sending};
+use super::fleet::{self, SendPlan, Sending};
 use super::run::Run;
-use super::{Phase, Results};
+use super::{Phase, Results, progress};
 use crate::clock::Moment;
 use crate::meter::Meters;
 use crate::report::interval::LineFormat;
@@ -24,8 +23,12 @@ pub async fn run(run: &Run<'_>) -> Result<Results> {
     let sending = fill(run).await?;
     let control = run.control();
     control.read_up_to(run.ends().await?);
-    let reading =
-        Reading { start: StartAt::Earliest, timing: Timing::Receive, repeat: flags.duration.is_some() };
+    let reading = Reading {
+        start: StartAt::Earliest,
+        timing: Timing::Receive,
+        repeat: flags.duration.is_some(),
+        producers: flags.producers,
+    };
     let meters = Meters::new(flags.consumers);
     let handles = meters.handles();
     let consumers = async {
@@ -38,24 +41,20 @@ pub async fn run(run: &Run<'_>) -> Result<Results> {
     let (receiving, begin) = run.measure(&mut watch, &control, flags.duration, pin!(consumers)).await?;
     let usage = run.usage_since(&begin).await?;
     let totals = watch.finish();
-    let mut failures = sending.failures.clone();
-    failures.messages.extend(receiving.failures.messages.iter().cloned());
-    let phase = totals.consume.map(|sample| Phase::new(sample, begin.at, receiving.last_record));
-    Ok(Results {
-        elapsed: phase.as_ref().map_or(Duration::ZERO, |phase| phase.elapsed),
+    let verdict = sending.verdict(&receiving);
+    let mut failures = sending.failures;
+    failures.add(receiving.failures);
+    let results = Results {
         intervals: totals.intervals,
-        produce: None,
-        consume: phase,
-        end_to_end: None,
-        lag: None,
-        verdict: sending.verdict(&receiving),
-        usage,
-        failures,
-    })
+        consume: totals.consume.map(|sample| Phase::new(sample, begin.at, receiving.last_record)),
+        verdict,
+        ..Results::of(usage, failures)
+    };
+    Ok(results.timed())
 }
 
 /// Sends what will be read, as fast as it goes.
-async fn fill(run: &Run<'_>) -> Result<Sending> {
+pub async fn fill(run: &Run<'_>) -> Result<Sending> {
     let flags = run.flags;
     let there = run.topic.record_count(&run.admin).await?;
     if there > 0 {
@@ -72,10 +71,10 @@ async fn fill(run: &Run<'_>) -> Result<Sending> {
     control.begin();
     control.open();
     let start = Moment::now();
-    let nobody_looks = || Meters::new(flags.producers).handles();
-    let meters = SendMeters { acks: nobody_looks(), lags: nobody_looks() };
-    let filling = fleet::start_producers(run, &control, flags.records, run.stamping(false), meters).await?;
-    let sending = filling.await?;
+    let acks = Meters::new(flags.producers);
+    let plan = SendPlan::filling(run, acks.handles());
+    let filling = fleet::start_producers(run, &control, plan).await?;
+    let sending = progress::shown("filling", flags.records.unwrap_or(0), acks, filling).await?;
     let seconds = Moment::now().since(start).as_secs_f64();
     let mb = megabytes(sending.acked * flags.record_size);
     println!("\nfilled with {} records, {mb:.0} MB in {seconds:.1} s", thousands(sending.acked));

@@ -35,6 +35,8 @@ pub struct Reading {
     pub timing: Timing,
     /// Over and over until stopped.
     pub repeat: bool,
+    /// Whose records are verified.
+    pub producers: usize,
 }
 
 /// What one consumer did.
@@ -179,6 +181,7 @@ impl ConsumerTask {
             sample.latency.record(now.ns_since(asked), 1);
         }
         sample.count(records.len() as u64, bytes as u64);
+        self.control.received(records.len() as u64);
         bytes
     }
 }

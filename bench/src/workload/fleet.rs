@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use ringlog_client::Client;
@@ -14,7 +15,7 @@ use super::producer::{self, Assignment, ProducerTask};
 use super::run::Run;
 use crate::clock::Moment;
 use crate::flags::Flags;
-use crate::meter::Meter;
+use crate::meter::{Meter, Meters};
 use crate::payload::{Pool, Stamping};
 use crate::verify::{Received, Sent, Verdict};
 
@@ -25,6 +26,8 @@ pub struct Sending {
     pub acked: u64,
     pub last_ack: Option<Moment>,
     pub failures: Failures,
+    /// How long the producer that waited longest had to wait for its buffer, in an open loop.
+    pub blocked: Duration,
     ledgers: Vec<Sent>,
 }
 
@@ -36,29 +39,44 @@ pub struct Receiving {
     ledgers: Vec<Received>,
 }
 
-/// Where producers measure, one of each for every producer.
-pub struct SendMeters {
+/// What producers are to send, and where they measure, one of each meter for every producer.
+pub struct SendPlan {
+    /// All together; `None` until they are stopped.
+    pub records: Option<u64>,
+    pub stamping: Stamping,
+    /// Not as `--rate` says but as fast as it goes.
+    pub unpaced: bool,
+    /// Number of the first of them: records of others have lower ones.
+    pub first_number: usize,
     pub acks: Vec<Arc<Meter>>,
     pub lags: Vec<Arc<Meter>>,
 }
 
+impl SendPlan {
+    /// As fast as it goes, while `acks` alone is looked at.
+    pub fn filling(run: &Run<'_>, acks: Vec<Arc<Meter>>) -> SendPlan {
+        let lags = Meters::new(acks.len()).handles();
+        let stamping = run.stamping(false);
+        SendPlan { records: run.flags.records, stamping, unpaced: true, first_number: 0, acks, lags }
+    }
+}
+
 /// Connects the producers, which start when `control` opens. The future ends when all their records have an outcome.
-///
-/// `records` is what they send together, `None` until they are stopped.
 pub async fn start_producers(
     run: &Run<'_>,
     control: &Arc<Control>,
-    records: Option<u64>,
-    stamping: Stamping,
-    meters: SendMeters,
+    plan: SendPlan,
 ) -> Result<impl Future<Output = Result<Sending>> + use<>> {
-    let flags = run.flags;
+    let SendPlan { records, stamping, unpaced, first_number, acks, lags } = plan;
+    let rate = run.flags.rate.filter(|_| !unpaced);
+    let flags = &Flags { rate, ..run.flags.clone() };
     let pool = Pool::new(flags.payload, flags.record_len(), flags.seed);
     let mut tasks = JoinSet::new();
     let mut made = Vec::new();
-    for (index, (acks, lags)) in meters.acks.into_iter().zip(meters.lags).enumerate() {
+    for (index, (acks, lags)) in acks.into_iter().zip(lags).enumerate() {
         let assignment = Assignment {
             index,
+            number: first_number + index,
             quota: records.map(|records| share(records, index, flags.producers)),
             pool,
             stamping,
@@ -87,20 +105,32 @@ pub async fn start_producers(
 impl Sending {
     fn of(reports: Vec<producer::Report>) -> Sending {
         let mut all = Sending::default();
-        let mut by_index: Vec<(usize, Sent)> = Vec::new();
+        let mut by_number: Vec<(usize, Sent)> = Vec::new();
         for report in reports {
             all.sent += report.sent;
             all.acked += report.outcomes.acked;
             all.last_ack = all.last_ack.max(report.outcomes.last_ack);
             all.failures.unacked += report.outcomes.failed;
             if let Some(error) = report.outcomes.first_error {
-                all.failures.messages.push(format!("producer {}: {error}", report.index));
+                all.failures.messages.push(format!("producer {}: {error}", report.number));
             }
-            by_index.extend(report.outcomes.sent.map(|sent| (report.index, sent)));
+            by_number.extend(report.outcomes.sent.map(|sent| (report.number, sent)));
+            all.blocked = all.blocked.max(report.blocked);
         }
-        by_index.sort_by_key(|(index, _)| *index);
-        all.ledgers = by_index.into_iter().map(|(_, sent)| sent).collect();
+        by_number.sort_by_key(|(number, _)| *number);
+        all.ledgers = by_number.into_iter().map(|(_, sent)| sent).collect();
         all
+    }
+
+    /// Both, where the producers of `self` have the lower numbers.
+    pub fn followed_by(mut self, later: Sending) -> Sending {
+        self.sent += later.sent;
+        self.acked += later.acked;
+        self.last_ack = self.last_ack.max(later.last_ack);
+        self.failures.add(later.failures);
+        self.blocked = self.blocked.max(later.blocked);
+        self.ledgers.extend(later.ledgers);
+        self
     }
 
     /// What became of the records, if they were numbered.
@@ -122,7 +152,7 @@ pub async fn make_consumers(
         let client = connect(flags, &run.place.bootstrap).await?;
         let partitions = partitions_of(index, flags.consumers, run.topic.partitions);
         let task = ConsumerTask::new(&client, &run.topic.name, partitions, reading, control, meter).await?;
-        made.push(if flags.verify { task.verifying(flags.producers) } else { task });
+        made.push(if flags.verify { task.verifying(reading.producers) } else { task });
     }
     Ok(made)
 }

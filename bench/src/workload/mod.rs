@@ -3,6 +3,8 @@
 //!     produce   producers ─▶ topic                                then, if verified, one read of it all
 //!     consume   fill the topic, then topic ─▶ consumers
 //!     pubsub    producers ─▶ topic ─▶ consumers
+//!     drain     fill the topic, then producers at a rate, alone, then beside consumers from the start
+//!     mixed     several pubsubs at once, each with a topic and records of its own
 //!
 //!     Run ── topic, clients, control ──▶ producer and consumer tasks ──▶ meters
 //!      └──── watch: warm-up ▸ begin ▸ a line a second ▸ stop ▸ drained ──▶ Results
@@ -15,6 +17,7 @@ use crate::clock::Moment;
 use crate::flags::{Flags, Workload};
 use crate::meter::{Latency, Sample};
 use crate::proc;
+use crate::units::thousands;
 use crate::verify::Verdict;
 
 mod control;
@@ -39,8 +42,13 @@ mod fleet;
 mod watch;
 pub use watch::Interval;
 
+mod counters;
+pub use counters::Counters;
+
 mod usage;
 pub use usage::Usage;
+
+pub mod progress;
 
 mod run;
 use run::Run;
@@ -50,6 +58,15 @@ mod produce;
 mod consume;
 
 mod pubsub;
+
+mod churn;
+use churn::Churn;
+
+mod drain;
+pub use drain::Drain;
+
+mod mixed;
+pub use mixed::StreamResults;
 
 /// Where broker and clients are.
 #[derive(Clone, Debug)]
@@ -74,8 +91,81 @@ pub struct Results {
     /// How late records were sent, in an open loop.
     pub lag: Option<Latency>,
     pub verdict: Option<Verdict>,
+    /// Records that were acknowledged, those of the warm-up too.
+    pub acked: u64,
+    /// How long the producer that waited longest had to wait for its buffer, in an open loop.
+    pub blocked: Duration,
+    /// What an open loop was to send in a second, all producers together.
+    pub rate: Option<f64>,
+    /// Of the workload `drain`.
+    pub drain: Option<Drain>,
+    /// Of a broker that was killed and started again.
+    pub restart: Option<Restart>,
+    /// Of the workload `mixed`.
+    pub streams: Vec<StreamResults>,
     pub usage: Usage,
     pub failures: Failures,
+}
+
+impl Results {
+    /// Nothing but what it cost and what went wrong: a workload fills in what it has.
+    pub fn of(usage: Usage, failures: Failures) -> Results {
+        Results {
+            elapsed: Duration::ZERO,
+            intervals: Vec::new(),
+            produce: None,
+            consume: None,
+            end_to_end: None,
+            lag: None,
+            verdict: None,
+            acked: 0,
+            blocked: Duration::ZERO,
+            rate: None,
+            drain: None,
+            restart: None,
+            streams: Vec::new(),
+            usage,
+            failures,
+        }
+    }
+
+    /// The broker was killed after the load and ready again after `ready`; `read` is one read of everything.
+    ///
+    /// What was acknowledged before has to be there.
+    pub fn take_restart(&mut self, ready: Duration, read: Results) {
+        let acked = self.acked;
+        let records = read.consume.as_ref().map_or(0, |phase| phase.sample.records);
+        let lost = acked.saturating_sub(records);
+        if lost > 0 {
+            let why = format!("{} of {} acknowledged records were lost", thousands(lost), thousands(acked));
+            self.failures.messages.push(why);
+        }
+        self.failures.add(read.failures);
+        self.restart = Some(Restart { ready, records, lost });
+    }
+
+    /// As long as the longer direction took.
+    fn timed(mut self) -> Results {
+        let phases = [&self.produce, &self.consume].into_iter().flatten();
+        self.elapsed = phases.map(|phase| phase.elapsed).max().unwrap_or_default();
+        self
+    }
+}
+
+/// What became of a broker that was killed.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct Restart {
+    /// Until it could be asked again, in seconds.
+    #[serde(rename = "ready_s", serialize_with = "seconds")]
+    pub ready: Duration,
+    /// In the topic then.
+    pub records: u64,
+    /// Acknowledged before, and not there.
+    pub lost: u64,
+}
+
+fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
 }
 
 /// One direction of a workload.
@@ -112,6 +202,11 @@ pub struct Failures {
 }
 
 impl Failures {
+    fn add(&mut self, other: Failures) {
+        self.unacked += other.unacked;
+        self.messages.extend(other.messages);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.unacked == 0 && self.messages.is_empty()
     }
@@ -120,21 +215,42 @@ impl Failures {
 /// Runs a workload to its end, and takes its topic away if it made it.
 pub async fn run(workload: Workload, flags: &Flags, place: &Place) -> Result<Results> {
     let interrupts = Interrupts::listen()?;
-    let run = Run::prepare(flags, place, &interrupts).await?;
+    let apart: Vec<Flags> = match workload {
+        Workload::Mixed => flags.mix.iter().map(|stream| stream.applied_to(flags)).collect(),
+        _ => vec![flags.clone()],
+    };
+    let mut runs = Vec::new();
+    for flags in &apart {
+        runs.push(Run::prepare(flags, place, &interrupts).await?);
+    }
     let work = async {
+        let first = runs.first().ok_or_else(|| anyhow!("BUG: a load without a topic"))?;
         match workload {
-            Workload::Produce => produce::run(&run).await,
-            Workload::Consume => consume::run(&run).await,
-            Workload::Pubsub => pubsub::run(&run).await,
+            Workload::Produce => produce::run(first).await,
+            Workload::Consume => consume::run(first).await,
+            Workload::Pubsub => pubsub::run(first).await,
+            Workload::Drain => drain::run(first).await,
+            Workload::Mixed => mixed::run(flags, &runs).await,
         }
     };
-    let results = tokio::select! {
+    let first_topic = apart.first().map_or("", |flags| flags.topic.as_str());
+    let churn = flags.churn.map(|clients| Churn::start(clients, &place.bootstrap, first_topic));
+    let mut results = tokio::select! {
         results = work => results,
         () = interrupts.second() => Err(anyhow!("interrupted")),
         // The client would go on trying for minutes.
         () = ended(place.broker_pid) => return Err(anyhow!("the broker's process ended in the middle")),
     };
-    run.clean_up().await;
+    if let (Ok(results), Some((served, failed))) = (&mut results, churn.as_ref().map(Churn::counts)) {
+        println!("\nchurn     {} clients came and went", thousands(served));
+        if failed > 0 {
+            results.failures.messages.push(format!("{failed} clients that came were not answered"));
+        }
+    }
+    drop(churn);
+    for run in runs.iter().filter(|_| !flags.kill) {
+        run.clean_up().await;
+    }
     results
 }
 

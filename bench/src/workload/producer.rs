@@ -7,6 +7,7 @@
 //! Napkin: 4 M records/s leave 250 ns for each, the client's share included; ours is below 50 ns.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -27,6 +28,8 @@ use crate::schedule::Schedule;
 /// What makes one producer different from the others.
 pub struct Assignment {
     pub index: usize,
+    /// In the stamps of its records: no other producer of the run has it.
+    pub number: usize,
     /// Records to send once the warm-up is over; `None` until it is stopped.
     pub quota: Option<u64>,
     pub pool: Pool,
@@ -39,8 +42,10 @@ pub struct Assignment {
 
 /// What one producer did.
 pub struct Report {
-    pub index: usize,
+    pub number: usize,
     pub sent: u64,
+    /// How long an open loop had to wait for the client's buffer.
+    pub blocked: Duration,
     pub outcomes: Outcomes,
 }
 
@@ -55,7 +60,9 @@ pub struct ProducerTask {
     tally: Arc<Tally>,
     window: Option<Arc<Semaphore>>,
     index: usize,
+    number: usize,
     producers: usize,
+    blocked: Duration,
     pace: Option<(f64, Pacer)>,
     lags: Arc<Meter>,
     quota: Option<u64>,
@@ -82,7 +89,7 @@ impl ProducerTask {
             .in_flight(flags.in_flight)
             .compression(flags.compression)
             .build()?;
-        let number = u32::try_from(this.index)?;
+        let number = u32::try_from(this.number)?;
         let window = flags.outstanding.map(|records| Arc::new(Semaphore::new(records)));
         let tally = Tally::new(this.acks, flags.record_size, window.clone(), flags.verify);
         let pace = |rate| Pacer::new().map(|pacer| (rate, pacer)).context("cannot make a timer");
@@ -97,7 +104,9 @@ impl ProducerTask {
             tally: Arc::new(tally),
             window,
             index: this.index,
+            number: this.number,
             producers: flags.producers,
+            blocked: Duration::ZERO,
             pace: flags.rate.map(pace).transpose()?,
             lags: this.lags,
             quota: this.quota,
@@ -118,7 +127,7 @@ impl ProducerTask {
         }
         let mut outcomes = std::mem::take(&mut *self.tally.lock());
         outcomes.sent.iter_mut().for_each(|sent| sent.finish(self.sent));
-        Ok(Report { index: self.index, sent: self.sent, outcomes })
+        Ok(Report { number: self.number, sent: self.sent, blocked: self.blocked, outcomes })
     }
 
     async fn send_all(&mut self) -> Result<()> {
@@ -139,7 +148,14 @@ impl ProducerTask {
                 None => Some(clock.now()),
             };
             let Some(started) = started else { continue };
+            let asked = paced.as_ref().map(|_| Moment::now());
             self.send(started).await?;
+            if let Some(took) = asked.map(|asked| Moment::now().since(asked))
+                && took > BLOCKED_MIN
+                && self.control.is_measuring()
+            {
+                self.blocked += took;
+            }
             if let Some(quota) = self.quota.as_mut().filter(|_| self.control.is_measuring()) {
                 *quota -= 1;
             }
@@ -277,6 +293,8 @@ impl Clock {
 /// A batch's worth between two turns of the other tasks; an empty record counts too.
 const YIELD_BYTES: usize = 64 << 10;
 const RECORD_COST: usize = 64;
+/// Handing a record to the client takes a microsecond, unless its buffer is full.
+const BLOCKED_MIN: Duration = Duration::from_micros(200);
 /// Records that share one reading of the clock.
 const USES: u32 = 16;
 

@@ -8,7 +8,7 @@ use anyhow::Result;
 use ringlog_client::StartAt;
 
 use super::consumer::{Reading, Timing};
-use super::fleet::{self, SendMeters};
+use super::fleet::{self, SendPlan};
 use super::run::Run;
 use super::{Phase, Results};
 use crate::meter::Meters;
@@ -19,11 +19,23 @@ pub async fn run(run: &Run<'_>) -> Result<Results> {
     let format = LineFormat { produces: true, consumes: true, end_to_end: true, paced: flags.rate.is_some() };
     let control = run.control();
     let received = Meters::new(flags.consumers);
-    let reading = Reading { start: StartAt::Latest, timing: Timing::EndToEnd, repeat: false };
+    let reading = Reading {
+        start: StartAt::Latest,
+        timing: Timing::EndToEnd,
+        repeat: false,
+        producers: flags.producers,
+    };
     let consumers = fleet::make_consumers(run, &control, reading, received.handles()).await?;
     let (acks, lags) = (Meters::new(flags.producers), Meters::new(flags.producers));
-    let meters = SendMeters { acks: acks.handles(), lags: lags.handles() };
-    let producers = fleet::start_producers(run, &control, flags.records, run.stamping(true), meters).await?;
+    let plan = SendPlan {
+        records: flags.records,
+        stamping: run.stamping(true),
+        unpaced: false,
+        first_number: 0,
+        acks: acks.handles(),
+        lags: lags.handles(),
+    };
+    let producers = fleet::start_producers(run, &control, plan).await?;
     let consumers = fleet::start_consumers(consumers);
     let mut watch = run.watch(format);
     watch.produce = Some(acks);
@@ -35,21 +47,19 @@ pub async fn run(run: &Run<'_>) -> Result<Results> {
     let receiving = receiving.expect("BUG: without a deadline it ends with the tasks")?;
     let usage = run.usage_since(&begin).await?;
     let totals = watch.finish();
-    let mut failures = sending.failures.clone();
-    failures.messages.extend(receiving.failures.messages.iter().cloned());
-    let produce = totals.produce.map(|sample| Phase::new(sample, begin.at, sending.last_ack));
-    let end_to_end = totals.consume.as_ref().map(|sample| sample.latency.clone());
-    let consume = totals.consume.map(|sample| Phase::new(sample, begin.at, receiving.last_record));
-    let longest = [&produce, &consume].into_iter().flatten().map(|phase| phase.elapsed).max();
-    Ok(Results {
-        elapsed: longest.unwrap_or_default(),
+    let verdict = sending.verdict(&receiving);
+    let mut failures = sending.failures;
+    failures.add(receiving.failures);
+    let results = Results {
         intervals: totals.intervals,
-        produce,
-        consume,
-        end_to_end,
+        produce: totals.produce.map(|sample| Phase::new(sample, begin.at, sending.last_ack)),
+        end_to_end: totals.consume.as_ref().map(|sample| sample.latency.clone()),
+        consume: totals.consume.map(|sample| Phase::new(sample, begin.at, receiving.last_record)),
         lag: totals.lag,
-        verdict: sending.verdict(&receiving),
-        usage,
-        failures,
-    })
+        verdict,
+        blocked: sending.blocked,
+        rate: flags.rate,
+        ..Results::of(usage, failures)
+    };
+    Ok(results.timed())
 }

@@ -11,9 +11,11 @@ use tokio::time::Instant;
 
 use super::Place;
 use super::control::{Control, Ends};
+use super::counters::Counters;
 use super::interrupts::Interrupts;
+use super::progress;
 use super::topic::Topic;
-use super::usage::{Counters, Snapshot, Usage};
+use super::usage::{Snapshot, Usage};
 use super::watch::Watch;
 use crate::clock::Moment;
 use crate::flags::{Acks, Flags};
@@ -94,7 +96,7 @@ impl<'a> Run<'a> {
             control.open();
             tokio::select! {
                 ended = &mut tasks => return Ok((ended?, self.begin(watch, control).await?)),
-                () = tokio::time::sleep(warmup) => {}
+                () = progress::slept("warming up", warmup) => {}
             }
         }
         let begin = self.begin(watch, control).await?;
@@ -113,7 +115,7 @@ impl<'a> Run<'a> {
     }
 
     /// The measured part begins: what was counted before is forgotten.
-    async fn begin(&self, watch: &mut Watch, control: &Control) -> Result<Begin> {
+    pub async fn begin(&self, watch: &mut Watch, control: &Control) -> Result<Begin> {
         let counters = Counters::ask(&self.admin).await?;
         let snapshot = Snapshot::take(self.place)?;
         control.begin();
@@ -123,7 +125,7 @@ impl<'a> Run<'a> {
     /// What the broker and this process used since then.
     pub async fn usage_since(&self, begin: &Begin) -> Result<Usage> {
         let usage = Usage::since(&begin.snapshot, self.place)?;
-        let counters = Counters::ask(&self.admin).await?.since(begin.counters);
+        let counters = Counters::ask(&self.admin).await?.since(&begin.counters);
         Ok(Usage { counters, ..usage })
     }
 

@@ -58,9 +58,14 @@ impl Topic {
         Ok(ends)
     }
 
+    /// By partition, the first offset there is.
+    pub async fn starts(&self, admin: &Admin) -> Result<Ends> {
+        self.offsets(admin, OffsetSpec::Earliest).await
+    }
+
     /// Records in the topic now.
     pub async fn record_count(&self, admin: &Admin) -> Result<u64> {
-        let starts = self.offsets(admin, OffsetSpec::Earliest).await?;
+        let starts = self.starts(admin).await?;
         let ends = self.ends(admin).await?;
         Ok(ends.iter().zip(starts.iter()).map(|(end, start)| end.saturating_sub(*start)).sum())
     }

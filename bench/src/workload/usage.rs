@@ -1,13 +1,16 @@
-//! What a run costs: processor time of broker and client, memory, the broker's counters.
+//! What a run costs: processor time of broker and client, and memory.
 //!
 //!     begin ── Snapshot ───────── run ───────── Snapshot ── end        Usage = the difference
+//!
+//! A client with many cores is full when one of them is: a task cannot be on two. So beside the share of
+//! all its cores there is that of the busiest core and of its busiest thread.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use ringlog_client::{Admin, StatsReply};
+use anyhow::Result;
 
-use super::Place;
+use super::{Counters, Place};
 use crate::clock::Moment;
 use crate::proc;
 
@@ -17,7 +20,8 @@ pub struct Snapshot {
     at: Moment,
     broker_cpu_s: Option<f64>,
     client_cpu_s: f64,
-    client_cores_busy_s: Option<f64>,
+    client_cores_busy_s: Option<Vec<f64>>,
+    client_threads_s: HashMap<u32, f64>,
     machine_busy_s: f64,
 }
 
@@ -35,17 +39,13 @@ pub struct Usage {
     pub client_busy: f64,
     /// Share of the same cores that the client's process used.
     pub client_own: f64,
+    /// Share of one core that was not idle, of the client's busiest, or that its busiest thread used.
+    pub client_busiest: f64,
+    /// Share of all cores of this machine that was not idle.
+    pub machine_busy: f64,
+    /// Whether the client had cores that no broker of ours ran on.
+    pub client_is_apart: bool,
     pub counters: Counters,
-}
-
-/// The broker's counters over a run.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Counters {
-    pub commits: u64,
-    pub fsyncs: u64,
-    pub forwarded_requests: u64,
-    pub cache_hits: u64,
-    pub cache_misses: u64,
 }
 
 impl Snapshot {
@@ -54,7 +54,8 @@ impl Snapshot {
             at: Moment::now(),
             broker_cpu_s: place.broker_pid.map(proc::cpu_seconds).transpose()?,
             client_cpu_s: proc::cpu_seconds(std::process::id())?,
-            client_cores_busy_s: place.client_cores.as_deref().map(proc::busy_seconds).transpose()?,
+            client_cores_busy_s: place.client_cores.as_deref().map(busy_by_core).transpose()?,
+            client_threads_s: proc::thread_seconds(),
             machine_busy_s: proc::busy_seconds(&proc::all_cores())?,
         })
     }
@@ -71,8 +72,16 @@ impl Usage {
             None => std::thread::available_parallelism().map_or(1, usize::from),
         };
         let share = |seconds: f64| seconds / elapsed / cores as f64;
-        let busy_s =
-            before.client_cores_busy_s.zip(after.client_cores_busy_s).map(|(before, after)| after - before);
+        let busy: Option<Vec<f64>> =
+            before.client_cores_busy_s.as_ref().zip(after.client_cores_busy_s).map(|(before, after)| {
+                before.iter().zip(after).map(|(before, after)| after - before).collect()
+            });
+        let busy_s: Option<f64> = busy.as_ref().map(|cores| cores.iter().sum());
+        let thread_s = after
+            .client_threads_s
+            .iter()
+            .map(|(thread, after)| after - before.client_threads_s.get(thread).copied().unwrap_or(0.0));
+        let busiest_s = busy.into_iter().flatten().chain(thread_s).fold(0.0, f64::max);
         let broker_cpu_s = before.broker_cpu_s.zip(after.broker_cpu_s).map(|(before, after)| after - before);
         let machine_s = after.machine_busy_s - before.machine_busy_s;
         Ok(Usage {
@@ -82,52 +91,14 @@ impl Usage {
             client_cpu_s,
             client_busy: share(busy_s.unwrap_or(client_cpu_s)),
             client_own: share(client_cpu_s),
+            client_busiest: busiest_s / elapsed,
+            machine_busy: machine_s / elapsed / proc::all_cores().len() as f64,
+            client_is_apart: place.client_cores.is_some(),
             counters: Counters::default(),
         })
     }
 }
 
-impl Counters {
-    pub async fn ask(admin: &Admin) -> Result<Counters> {
-        Ok(Counters::of(&admin.stats().await.context("cannot ask for the broker's counters")?))
-    }
-
-    fn of(stats: &StatsReply) -> Counters {
-        Counters {
-            commits: stats.total("commits"),
-            fsyncs: stats.total("fsyncs"),
-            forwarded_requests: stats.total("forwarded_requests"),
-            cache_hits: stats.total("cache_hits"),
-            cache_misses: stats.total("cache_misses"),
-        }
-    }
-
-    /// 0 for a counter of a broker that was started anew meanwhile.
-    pub fn since(self, before: Counters) -> Counters {
-        Counters {
-            commits: self.commits.saturating_sub(before.commits),
-            fsyncs: self.fsyncs.saturating_sub(before.fsyncs),
-            forwarded_requests: self.forwarded_requests.saturating_sub(before.forwarded_requests),
-            cache_hits: self.cache_hits.saturating_sub(before.cache_hits),
-            cache_misses: self.cache_misses.saturating_sub(before.cache_misses),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ringlog_client::{ShardId, ShardStats};
-
-    #[test]
-    fn counters_are_summed_over_shards_and_taken_as_differences() {
-        let shard = |index, commits| ShardStats {
-            shard: ShardId::new(index),
-            counters: vec![("commits".to_owned(), commits), ("other".to_owned(), 9)],
-        };
-        let before = Counters::of(&StatsReply { shards: vec![shard(0, 1), shard(1, 2)] });
-        let after = Counters::of(&StatsReply { shards: vec![shard(0, 10), shard(1, 20)] });
-        assert_eq!(after.since(before), Counters { commits: 27, ..Counters::default() });
-        assert_eq!(before.since(after), Counters::default());
-    }
+fn busy_by_core(cores: &[usize]) -> Result<Vec<f64>> {
+    cores.iter().map(|core| proc::busy_seconds(&[*core])).collect()
 }

@@ -29,14 +29,21 @@ pub struct Watch {
 }
 
 /// One line of the report, as the JSON keeps it.
-#[derive(Clone, Copy, PartialEq, Debug, serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Default, serde::Serialize)]
 pub struct Interval {
     /// End of the interval, since the end of the warm-up.
     pub t_s: f64,
+    /// How long it was.
+    pub for_s: f64,
     pub records: u64,
     pub bytes: u64,
     /// Of acknowledgements, or end to end where nothing is produced.
+    pub p50_us: f64,
     pub p99_us: f64,
+    pub max_us: f64,
+    /// What consumers got meanwhile, where producers are what `records` counts.
+    pub read_records: u64,
+    pub read_bytes: u64,
 }
 
 impl Watch {
@@ -98,27 +105,43 @@ impl Watch {
         let lag = self.lags.as_mut().map(Meters::take_interval);
         let Some(main) = produced.as_ref().or(consumed.as_ref()) else { return };
         let at = now.since(self.begin);
+        let us = |quantile| main.latency.quantile(quantile) as f64 / 1e3;
+        let read = produced.as_ref().and(consumed.as_ref());
         self.intervals.push(Interval {
             t_s: at.as_secs_f64(),
+            for_s: elapsed.as_secs_f64(),
             records: main.records,
             bytes: main.bytes,
-            p99_us: main.latency.quantile(0.99) as f64 / 1e3,
+            p50_us: us(0.5),
+            p99_us: us(0.99),
+            max_us: us(1.0),
+            read_records: read.map_or(0, |read| read.records),
+            read_bytes: read.map_or(0, |read| read.bytes),
         });
         if is_told {
             println!("{}", self.format.line(&Line { at, elapsed, produced, consumed, lag }));
         }
     }
 
+    /// Ends the part of the run since the last cut, or since `begin`: what its producers measured.
+    pub fn cut(&mut self) -> Sample {
+        self.end_interval(Moment::now().since(self.last) >= self.every / 10);
+        self.produce.as_mut().map_or_else(Sample::new, Meters::cut)
+    }
+
     /// The last interval, which is shorter and told only if that says something, and the totals.
     pub fn finish(mut self) -> Totals {
         let is_long = Moment::now().since(self.last) >= self.every / 10;
         self.end_interval(is_long || self.intervals.is_empty());
-        let total = |meters: Option<Meters>| meters.map(Meters::into_total);
+        let by_group = |meters: Option<Meters>| meters.map(Meters::into_totals);
+        let (produce_groups, consume_groups) = (by_group(self.produce), by_group(self.consume));
         Totals {
             intervals: self.intervals,
-            produce: total(self.produce),
-            consume: total(self.consume),
-            lag: total(self.lags).map(|sample| sample.latency),
+            produce: produce_groups.as_deref().map(merged),
+            consume: consume_groups.as_deref().map(merged),
+            lag: self.lags.map(|lags| lags.into_total().latency),
+            produce_groups: produce_groups.unwrap_or_default(),
+            consume_groups: consume_groups.unwrap_or_default(),
         }
     }
 }
@@ -129,6 +152,15 @@ pub struct Totals {
     pub produce: Option<Sample>,
     pub consume: Option<Sample>,
     pub lag: Option<Latency>,
+    /// The same by group of meters.
+    pub produce_groups: Vec<Sample>,
+    pub consume_groups: Vec<Sample>,
+}
+
+fn merged(samples: &[Sample]) -> Sample {
+    let mut all = Sample::new();
+    samples.iter().for_each(|sample| all.merge(sample));
+    all
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

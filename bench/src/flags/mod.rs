@@ -1,24 +1,36 @@
 //! The command line: what is asked for, in units that cannot be mixed up.
 //!
-//!     bench produce | consume | pubsub   [flags]      drive a broker, ours or one that is running
-//!     bench limits                                    the raw limits of this machine alone
-//!     bench __broker                                  the child process of an embedded broker
+//!     bench produce | consume | pubsub | drain | mixed      drive a broker, ours or one that is running
+//!     bench suite | sweep                                   many of these, each in a process of its own
+//!     bench compare A.json B.json                           two results beside each other
+//!     bench limits                                          the raw limits of this machine alone
+//!     bench __broker                                        the child process of an embedded broker
 //!
 //! Everything a run was told goes into the JSON under `config`, so that it can be run again.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use ringlog_client as client;
 use serde::{Serialize, Serializer};
 
+use crate::gate::Condition;
 use crate::payload::Content;
 use crate::units;
-use crate::verify::stamp::VERIFIED_LEN_MIN;
+
+mod values;
+pub use values::{Acks, Keys, Workload};
+
+mod mix;
+pub use mix::Stream;
+
+mod tools;
+pub use tools::{BrokerFlags, CompareFlags, LimitsFlags, SuiteFlags, SweepFlags};
+
+mod check;
 
 /// Throughput, latency and truthfulness of a Ringlog broker.
 #[derive(Parser, Debug)]
@@ -36,10 +48,37 @@ pub enum Command {
     Consume(Flags),
     /// Producers and consumers at once: end-to-end latency.
     Pubsub(Flags),
+    /// Write a history, then read it from the start while producers go on at --rate: what reading costs
+    /// them.
+    Drain(Flags),
+    /// Several topics at once, with records of different sizes: see --mix.
+    Mixed(Flags),
+    /// The scenarios B1 to B15, a broker of its own for each, and one table.
+    Suite(SuiteFlags),
+    /// One parameter over several values, alternated, medians beside each other.
+    Sweep(SweepFlags),
+    /// What got better and what got worse from one result to another (also: bench --compare A B).
+    #[command(long_flag = "compare")]
+    Compare(CompareFlags),
     /// What loopback, disk and cores of this machine do without a broker.
     Limits(LimitsFlags),
     #[command(name = "__broker", hide = true)]
     Broker(BrokerFlags),
+}
+
+impl Command {
+    /// What a command that drives a broker is told.
+    #[cfg(test)]
+    pub fn workload(&self) -> Option<(Workload, &Flags)> {
+        match self {
+            Command::Produce(flags) => Some((Workload::Produce, flags)),
+            Command::Consume(flags) => Some((Workload::Consume, flags)),
+            Command::Pubsub(flags) => Some((Workload::Pubsub, flags)),
+            Command::Drain(flags) => Some((Workload::Drain, flags)),
+            Command::Mixed(flags) => Some((Workload::Mixed, flags)),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Args, Clone, Debug, Serialize)]
@@ -81,10 +120,10 @@ pub struct Flags {
     /// Bytes of a record's value.
     #[arg(long, value_name = "BYTES", default_value = "1k", value_parser = units::parse_bytes)]
     pub record_size: u64,
-    /// How many records, all producers together.
+    /// How many records, all producers together; of a mix, in each topic; of a drain, its history.
     #[arg(long, value_name = "N", value_parser = units::parse_count)]
     pub records: Option<u64>,
-    /// For how long [default: 10s, if no number of records is given].
+    /// For how long [default: 10s, if no number of records is given]; of a drain, the producers alone [3s].
     #[arg(long, value_name = "TIME", value_parser = units::parse_duration)]
     #[serde(serialize_with = "optional_seconds")]
     pub duration: Option<Duration>,
@@ -130,12 +169,35 @@ pub struct Flags {
     #[arg(long)]
     pub no_routing: bool,
 
+    /// So many clients connect, ask one thing, and are gone, over and over, beside the load.
+    #[arg(long, value_name = "N", value_parser = parse_some)]
+    pub churn: Option<usize>,
+    /// Of produce: kill the embedded broker (SIGKILL) after the load, start it again on what it left, and
+    /// read everything.
+    #[arg(long)]
+    pub kill: bool,
+    /// A topic of `mixed`: NAME:size=1k,partitions=4,rate=10k,compression=lz4,key=rand:100,payload=text,producers=1.
+    #[arg(long, value_name = "NAME:KEY=VALUE,…")]
+    pub mix: Vec<Stream>,
+
     /// Number and checksum each record, and count what was lost, doubled, reordered, damaged.
     #[arg(long)]
     pub verify: bool,
     /// Write the results to a file, for tools.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Write the intervals to a file, for spreadsheets.
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// Write the latencies to a file, for HdrHistogram's plotter.
+    #[arg(long, value_name = "FILE")]
+    pub hgrm: Option<PathBuf>,
+    /// Write a page with charts to a file, for people.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// End with exit code 9 if this holds: 'p99>5ms', 'mb_per_s<100', 'e2e.p99>=10ms', 'lost>0'.
+    #[arg(long, value_name = "CONDITION")]
+    pub fail_if: Vec<Condition>,
     /// Time between two lines of the report.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::parse_duration)]
     #[serde(serialize_with = "seconds")]
@@ -148,103 +210,43 @@ pub struct Flags {
     pub seed: u64,
 }
 
-#[derive(Args, Clone, Debug)]
-pub struct LimitsFlags {
-    /// Where the disk is measured.
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    pub data_dir: PathBuf,
-    /// Cores that a broker would have.
-    #[arg(long, value_name = "LIST", default_value = "0", value_delimiter = ',')]
-    pub cpus: Vec<usize>,
-    /// As JSON, with the keys of a run's `limits`.
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-}
-
-#[derive(Args, Clone, Debug)]
-pub struct BrokerFlags {
-    #[arg(long)]
-    pub data_dir: PathBuf,
-    #[arg(long, value_delimiter = ',')]
-    pub cpus: Vec<usize>,
-    #[arg(long)]
-    pub broker_set: Vec<String>,
-    #[arg(long)]
-    pub parent: u32,
-}
-
-/// Which workload the flags are for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Workload {
-    Produce,
-    Consume,
-    Pubsub,
-}
-
-impl fmt::Display for Workload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Workload::Produce => "produce",
-            Workload::Consume => "consume",
-            Workload::Pubsub => "pubsub",
-        })
-    }
-}
-
 impl Flags {
     /// Whether each batch is stored once, however often it is sent: the client's default, where it can be.
     pub fn is_idempotent(&self) -> bool {
         matches!(self.acks, Acks::All) && self.in_flight <= client::limits::IN_FLIGHT_IDEMPOTENT_MAX
     }
 
-    /// Tells the first thing that makes no sense, in words for the user.
-    pub fn check(&self, workload: Workload) -> Result<(), String> {
-        if self.verify && self.record_size < VERIFIED_LEN_MIN as u64 {
-            return Err(format!("--verify needs records of {VERIFIED_LEN_MIN} bytes or more"));
-        }
-        let reads = workload != Workload::Produce;
-        if self.verify && reads && self.consumers > self.partitions as usize {
-            return Err("--verify needs a partition for each consumer: others read the same twice".to_owned());
-        }
-        if workload != Workload::Consume && self.records.is_some() && self.duration.is_some() {
-            return Err("give --records or --duration, not both".to_owned());
-        }
-        if self.verify && workload == Workload::Consume && self.duration.is_some() {
-            return Err("--verify reads a topic once, not for a --duration".to_owned());
-        }
-        if self.records == Some(0) || self.duration == Some(Duration::ZERO) {
-            return Err("a run of nothing has no result".to_owned());
-        }
-        if self.rate.is_some() && self.outstanding.is_some() {
-            return Err("--rate is an open loop, --outstanding a closed one".to_owned());
-        }
-        if self.rate.is_some() && workload == Workload::Consume {
-            return Err("--rate is for what sends: produce and pubsub".to_owned());
-        }
-        if self.interval < Duration::from_millis(10) {
-            return Err("--interval must be 10ms or more".to_owned());
-        }
-        let largest = client::limits::DECOMPRESSED_BATCH_BYTES_MAX as u64;
-        if self.record_size > largest || self.buffer_bytes > u64::from(u32::MAX) || self.batch_bytes > largest
-        {
-            return Err("sizes of records and batches end at 128m, of buffers at 4g".to_owned());
-        }
-        Ok(())
-    }
-
     /// With everything filled in that was left open, so that a report tells what was done.
     pub fn resolved(mut self, workload: Workload) -> Flags {
-        if self.records.is_none() && workload == Workload::Consume {
+        let needs_history = matches!(workload, Workload::Consume | Workload::Drain);
+        if self.records.is_none() && needs_history {
             let records = PRELOAD_BYTES / self.record_size.max(1);
             self.records = Some(records.clamp(1, PRELOAD_RECORDS_MAX));
-        } else if self.records.is_none() && self.duration.is_none() {
+        }
+        if workload == Workload::Drain {
+            self.duration.get_or_insert(DRAIN_ALONE);
+            if self.outstanding.is_none() {
+                self.rate.get_or_insert(DRAIN_RATE);
+            }
+        }
+        if workload == Workload::Mixed && self.mix.is_empty() {
+            self.mix = Stream::default_mix();
+        }
+        if self.records.is_none() && self.duration.is_none() {
             self.duration = Some(DURATION);
         }
         let warmup = if self.duration.is_some() { WARMUP } else { Duration::ZERO };
         self.warmup.get_or_insert(warmup);
         self.cpus = self.broker_cpus();
         self
+    }
+
+    /// One read of the topic that a run with these flags has left.
+    pub fn of_reading_all(&self) -> Flags {
+        // Of a topic that is gone, it and its records: then almost all are missing, and that is told.
+        let records = Some(1);
+        let warmup = Some(Duration::ZERO);
+        Flags { records, warmup, duration: None, rate: None, churn: None, verify: false, ..self.clone() }
     }
 
     pub fn warmup(&self) -> Duration {
@@ -263,89 +265,6 @@ impl Flags {
 
     pub fn topic_configs(&self) -> BTreeMap<String, String> {
         self.topic_config.iter().cloned().collect()
-    }
-}
-
-/// When a record counts as acknowledged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-pub enum Acks {
-    #[serde(rename = "0")]
-    None,
-    #[serde(rename = "1")]
-    Leader,
-    #[serde(rename = "all")]
-    All,
-}
-
-impl FromStr for Acks {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Acks, String> {
-        match text {
-            "0" => Ok(Acks::None),
-            "1" => Ok(Acks::Leader),
-            "all" | "-1" => Ok(Acks::All),
-            _ => Err(format!("{text:?} is not a level of acknowledgement: it is one of 0, 1, all")),
-        }
-    }
-}
-
-impl fmt::Display for Acks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Acks::None => "0",
-            Acks::Leader => "1",
-            Acks::All => "all",
-        })
-    }
-}
-
-impl From<Acks> for client::Acks {
-    fn from(acks: Acks) -> client::Acks {
-        match acks {
-            Acks::None => client::Acks::None,
-            Acks::Leader => client::Acks::Leader,
-            Acks::All => client::Acks::All,
-        }
-    }
-}
-
-/// Which keys records have.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Keys {
-    None,
-    /// Every record another one.
-    Sequential,
-    /// One of so many, evenly.
-    Random(u64),
-}
-
-impl FromStr for Keys {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Keys, String> {
-        match (text, text.strip_prefix("rand:").map(units::parse_count)) {
-            ("none", _) => Ok(Keys::None),
-            ("seq", _) => Ok(Keys::Sequential),
-            (_, Some(Ok(count))) if count > 0 => Ok(Keys::Random(count)),
-            _ => Err(format!("{text:?} is not a kind of keys: it is one of none, seq, rand:N")),
-        }
-    }
-}
-
-impl fmt::Display for Keys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Keys::None => f.write_str("none"),
-            Keys::Sequential => f.write_str("seq"),
-            Keys::Random(count) => write!(f, "rand:{count}"),
-        }
-    }
-}
-
-impl Serialize for Keys {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
     }
 }
 
@@ -375,15 +294,18 @@ fn as_text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S:
 }
 
 const DURATION: Duration = Duration::from_secs(10);
+/// How long a drain's producers are alone.
+const DRAIN_ALONE: Duration = Duration::from_secs(3);
+const DRAIN_RATE: f64 = 10_000.0;
 const WARMUP: Duration = Duration::from_secs(1);
 const PRELOAD_BYTES: u64 = 1 << 30;
 const PRELOAD_RECORDS_MAX: u64 = 20_000_000;
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
 
-    fn flags(line: &str) -> Flags {
+    pub fn flags(line: &str) -> Flags {
         let words = ["bench", "produce"].into_iter().chain(line.split_whitespace());
         match Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line:?}: {error}")).command {
             Command::Produce(flags) => flags,
@@ -419,35 +341,24 @@ mod tests {
     }
 
     #[test]
+    fn a_drain_has_a_history_and_a_rate() {
+        let flags = flags("").resolved(Workload::Drain);
+        assert_eq!((flags.records, flags.rate), (Some(1 << 20), Some(DRAIN_RATE)));
+        assert_eq!((flags.duration, flags.warmup()), (Some(DRAIN_ALONE), WARMUP));
+    }
+
+    #[test]
+    fn compare_is_a_subcommand_and_a_flag() {
+        for line in [["bench", "compare", "a", "b"], ["bench", "--compare", "a", "b"]] {
+            let cli = Cli::try_parse_from(line).unwrap();
+            assert!(matches!(cli.command, Command::Compare(_)), "{line:?}");
+        }
+    }
+
+    #[test]
     fn cores_are_named_or_counted() {
         assert_eq!(flags("").broker_cpus(), [0]);
         assert_eq!(flags("--cpus 0,1").broker_cpus(), [0, 1]);
         assert_eq!(flags("--shards 2").broker_cpus(), [0, 1]);
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_refused_in_words() {
-        let why = |line, workload| flags(line).check(workload).unwrap_err();
-        assert!(why("--verify --record-size 15", Workload::Produce).contains("16 bytes"));
-        assert!(why("--verify --consumers 2", Workload::Pubsub).contains("partition for each"));
-        assert!(why("--records 1 --duration 1s", Workload::Produce).contains("not both"));
-        assert!(why("--rate 5 --outstanding 5", Workload::Pubsub).contains("open loop"));
-        assert!(why("--records 0", Workload::Produce).contains("nothing"));
-        assert_eq!(flags("--verify --record-size 16").check(Workload::Produce), Ok(()));
-        assert_eq!(flags("--records 1 --duration 1s").check(Workload::Consume), Ok(()));
-    }
-
-    #[test]
-    fn keys_acks_and_codecs_read_what_they_print() {
-        for keys in ["none", "seq", "rand:1000"] {
-            assert_eq!(flags(&format!("--key {keys}")).key.to_string(), keys);
-        }
-        for acks in ["0", "1", "all"] {
-            assert_eq!(flags(&format!("--acks {acks}")).acks.to_string(), acks);
-        }
-        assert_eq!(flags("--compression lz4").compression, client::Codec::Lz4);
-        for wrong in ["rand:0", "rand:", "random"] {
-            assert!(wrong.parse::<Keys>().is_err(), "{wrong:?}");
-        }
     }
 }
