@@ -209,12 +209,12 @@ impl Shared {
         let queue = &topic.queues[index as usize];
         let state = || Arc::new(BatchState::new(Arc::clone(&queue.topic), queue.partition));
         let appended = lock(&queue.queue).append(fields, when_full, Instant::now, state);
-        let (wake, closed) = match &appended {
-            Ok(appended) => (appended.wake, appended.closed),
+        let (wake, full) = match &appended {
+            Ok(appended) => (appended.wake, appended.full),
             Err(NotAppended::Full { wake }) => (*wake, true),
             Err(_) => (false, false),
         };
-        if closed && when_full == WhenFull::Stop {
+        if full && when_full == WhenFull::Stop {
             topic.sticky.handle_batch_closed(index);
         }
         if wake {
@@ -316,6 +316,7 @@ impl Shared {
         let options = QueueOptions {
             linger: self.options.linger,
             batch_bytes: self.options.batch_bytes,
+            backlog_batch_bytes: self.options.backlog_batch_bytes(),
             in_flight: self.options.in_flight,
             compression: self.options.compression,
             delivery_timeout: self.options.delivery_timeout,

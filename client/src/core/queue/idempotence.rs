@@ -7,6 +7,7 @@
 //! there, at the offset told, and all acknowledged ones stand in order; one that is said not to be
 //! there is not.
 
+use super::tests::options;
 use super::*;
 use dedup::{Claim, Dedup, Verdict};
 use proptest::prelude::*;
@@ -21,15 +22,9 @@ const DELIVERY: Duration = Duration::from_secs(1);
 const BATCH_BYTES: usize = 400;
 
 fn queue(in_flight: usize) -> Queue<usize> {
-    let options = QueueOptions {
-        linger: Duration::from_millis(5),
-        batch_bytes: BATCH_BYTES,
-        in_flight,
-        compression: Codec::None,
-        delivery_timeout: DELIVERY,
-        retry_backoff: Duration::from_millis(100),
-        idempotent: true,
-    };
+    // Batches grow for half of the windows.
+    let backlog_batch_bytes = if in_flight % 2 == 0 { 900 } else { BATCH_BYTES };
+    let options = QueueOptions { idempotent: true, backlog_batch_bytes, ..options(in_flight) };
     Queue::new(options, 1000)
 }
 
