@@ -13,7 +13,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::codec::{self, Codec};
 use super::header::{self, BatchHeader, CRC_START, HEADER_LEN, MAGIC};
-use super::varint::{VARINT_LEN_MAX, VARLONG_LEN_MAX, put_varint, put_varlong, varint_len, varlong_len};
+use super::varint::{Numbers, VARINT_LEN_MAX, VARLONG_LEN_MAX, put_varint, varint_len, varlong_len};
 use crate::model::limits::{BATCH_BYTES_MAX, RECORDS_PER_BATCH_MAX};
 use crate::model::{LeaderEpoch, ProducerEpoch, ProducerId, RecordCount, Sequence, Timestamp};
 
@@ -234,13 +234,23 @@ impl Record<'_> {
     }
 
     fn put(&self, body_len: usize, out: &mut Vec<u8>) {
-        put_varint(out, wire_len(body_len));
-        let start = out.len();
-        out.push(0);
-        put_varlong(out, self.timestamp_delta);
-        put_varint(out, wire_count(self.offset_delta));
-        put_bytes_field(out, self.key);
-        put_bytes_field(out, self.value);
+        let start = out.len() + varint_len(wire_len(body_len));
+        let mut head = Numbers::default();
+        head.varint(wire_len(body_len));
+        head.zero();
+        head.varlong(self.timestamp_delta);
+        head.varint(wire_count(self.offset_delta));
+        match self.key {
+            Some(key) => {
+                head.varint(wire_len(key.len()));
+                out.extend_from_slice(head.take());
+                out.extend_from_slice(key);
+            }
+            None => head.varint(-1),
+        }
+        head.varint(self.value.map_or(-1, |value| wire_len(value.len())));
+        out.extend_from_slice(head.take());
+        out.extend_from_slice(self.value.unwrap_or_default());
         put_varint(out, wire_len(self.headers.len()));
         for (key, value) in self.headers {
             put_bytes_field(out, Some(key.as_bytes()));

@@ -7,7 +7,7 @@
 //! there, at the offset told, and all acknowledged ones stand in order; one that is said not to be
 //! there is not.
 
-use super::tests::options;
+use super::tests::{At, options};
 use super::*;
 use dedup::{Claim, Dedup, Verdict};
 use proptest::prelude::*;
@@ -35,8 +35,9 @@ fn identity(epoch: i16) -> Identity {
 fn append(queue: &mut Queue<usize>, now: Instant, len: usize, batch: usize) -> Appended<usize> {
     let value = vec![1; len];
     let timestamp = Timestamp::from_millis(7);
-    let fields = RecordRef { timestamp, key: None, value: Some(&value), headers: &[], charge: len };
-    queue.append(fields, WhenFull::OpenNext, || now, || batch).unwrap()
+    let fields =
+        RecordRef { timestamp: Some(timestamp), key: None, value: Some(&value), headers: &[], charge: len };
+    queue.append(fields, WhenFull::OpenNext, &At(now), || batch).unwrap()
 }
 
 /// Batches of one record each, each full.

@@ -71,6 +71,8 @@ pub struct Queue<S> {
 #[derive(Debug)]
 struct Open<S> {
     since: Instant,
+    /// The same; a coarse clock may lag behind it.
+    since_time: Timestamp,
     charged: usize,
     flush: bool,
     /// At this size another batch's worth of records is in it.
@@ -118,10 +120,20 @@ impl<S> ClosedBatch<S> {
     }
 }
 
+/// What `append` asks for the time.
+pub trait Clock {
+    /// The time now, for timeouts and for timestamps; asked once per batch.
+    fn now(&self) -> (Instant, Timestamp);
+
+    /// The time as it was a few milliseconds ago at most; asked for every record.
+    fn coarse(&self) -> Timestamp;
+}
+
 /// The fields of a record, borrowed.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordRef<'a> {
-    pub timestamp: Timestamp,
+    /// The time of `append` if there is none.
+    pub timestamp: Option<Timestamp>,
     pub key: Option<&'a [u8]>,
     pub value: Option<&'a [u8]>,
     pub headers: &'a [(&'a str, Option<&'a [u8]>)],
@@ -134,6 +146,7 @@ pub struct RecordRef<'a> {
 pub struct Appended<S> {
     pub state: S,
     pub index: u32,
+    pub timestamp: Timestamp,
     /// Whether the driver has something to do now.
     pub wake: bool,
     /// Whether a batch's worth of records is complete: keyless ones go on to the next partition.
@@ -186,12 +199,12 @@ impl<S: Clone> Queue<S> {
         self.batch_bytes_max = bytes;
     }
 
-    /// Adds a record to the open batch. `now` and `state` are asked only if a batch is opened.
+    /// Adds a record to the open batch. `state` is asked only if a batch is opened.
     pub fn append(
         &mut self,
         record: RecordRef<'_>,
         when_full: WhenFull,
-        now: impl Fn() -> Instant,
+        clock: &impl Clock,
         state: impl FnOnce() -> S,
     ) -> Result<Appended<S>, NotAppended> {
         if self.sealed {
@@ -206,11 +219,18 @@ impl<S: Clone> Queue<S> {
                 return Err(NotAppended::Full { wake: self.may_send() });
             }
         }
-        let opened = self.open.is_none();
-        self.build(record)?;
-        let (len, batch_bytes) = (self.builder.estimated_len(), self.options.batch_bytes);
+        let (opened, batch_bytes) = (self.open.is_none(), self.options.batch_bytes);
+        let (since, now) = match &self.open {
+            Some(open) if record.timestamp.is_none() => (open.since, clock.coarse().max(open.since_time)),
+            Some(open) => (open.since, open.since_time),
+            None => clock.now(),
+        };
+        let timestamp = record.timestamp.unwrap_or(now);
+        self.build(record, timestamp)?;
+        let len = self.builder.estimated_len();
         let open = self.open.get_or_insert_with(|| Open {
-            since: now(),
+            since,
+            since_time: now,
             charged: 0,
             flush: false,
             full_at: batch_bytes,
@@ -226,7 +246,8 @@ impl<S: Clone> Queue<S> {
             self.close_open();
             closed = true;
         }
-        Ok(Appended { state, index, wake: (opened || closed) && self.may_send(), full: full || closed })
+        let wake = (opened || closed) && self.may_send();
+        Ok(Appended { state, index, timestamp, wake, full: full || closed })
     }
 
     /// Whether a batch of `len` bytes takes no more: it can be sent, or is as large as it may become.
@@ -239,8 +260,8 @@ impl<S: Clone> Queue<S> {
             || (self.may_send() && self.lane.has_room_for_one_more())
     }
 
-    fn build(&mut self, record: RecordRef<'_>) -> Result<(), NotAppended> {
-        let RecordRef { timestamp, key, value, headers, .. } = record;
+    fn build(&mut self, record: RecordRef<'_>, timestamp: Timestamp) -> Result<(), NotAppended> {
+        let RecordRef { key, value, headers, .. } = record;
         match self.builder.try_append(timestamp, key, value, headers) {
             Ok(()) => {}
             Err(BuildError::TooLarge { len }) => {

@@ -14,6 +14,19 @@ const LINGER: Duration = Duration::from_millis(5);
 const DELIVERY: Duration = Duration::from_secs(1);
 const BATCH_BYTES: usize = 400;
 
+/// A clock that stands still.
+pub(super) struct At(pub Instant);
+
+impl Clock for At {
+    fn now(&self) -> (Instant, Timestamp) {
+        (self.0, Timestamp::from_millis(7))
+    }
+
+    fn coarse(&self) -> Timestamp {
+        Timestamp::from_millis(5)
+    }
+}
+
 pub(super) fn options(in_flight: usize) -> QueueOptions {
     QueueOptions {
         linger: LINGER,
@@ -33,7 +46,7 @@ fn queue(in_flight: usize) -> Queue<usize> {
 
 fn record(value: &[u8]) -> RecordRef<'_> {
     RecordRef {
-        timestamp: Timestamp::from_millis(7),
+        timestamp: Some(Timestamp::from_millis(7)),
         key: None,
         value: Some(value),
         headers: &[],
@@ -42,7 +55,7 @@ fn record(value: &[u8]) -> RecordRef<'_> {
 }
 
 fn append(queue: &mut Queue<usize>, now: Instant, len: usize, batch: usize) -> Appended<usize> {
-    queue.append(record(&vec![1; len]), WhenFull::OpenNext, || now, || batch).unwrap()
+    queue.append(record(&vec![1; len]), WhenFull::OpenNext, &At(now), || batch).unwrap()
 }
 
 #[test]
@@ -57,6 +70,16 @@ fn a_batch_is_closed_by_linger_and_the_driver_is_woken_once() {
     let batch = queue.handle_answer(sending.flight).unwrap();
     assert_eq!((batch.records, batch.charged, batch.state), (RecordCount::new(2), 20, 0));
     assert_eq!(queue.poll_timeout(true), None);
+}
+
+#[test]
+fn a_coarse_clock_never_puts_a_record_before_the_first_of_its_batch() {
+    let (mut queue, start) = (queue(2), Instant::now());
+    let mut append = |millis: Option<i64>| {
+        let record = RecordRef { timestamp: millis.map(Timestamp::from_millis), ..record(b"") };
+        queue.append(record, WhenFull::OpenNext, &At(start), || 0).unwrap().timestamp.millis()
+    };
+    assert_eq!([append(None), append(None), append(Some(3)), append(None)], [7, 7, 3, 7]);
 }
 
 #[test]
@@ -119,7 +142,7 @@ fn a_batch_that_cannot_be_sent_ends_at_its_largest_size() {
 fn a_sticky_record_does_not_open_a_batch_behind_a_full_one() {
     let (mut queue, start) = (queue(1), Instant::now());
     append(&mut queue, start, 300, 0);
-    let full = queue.append(record(&[1; 300]), WhenFull::Stop, || start, || 1);
+    let full = queue.append(record(&[1; 300]), WhenFull::Stop, &At(start), || 1);
     assert_eq!(full.unwrap_err(), NotAppended::Full { wake: true });
     assert!(queue.poll_send(start).is_some());
     assert!(queue.states().count() == 1);
@@ -129,13 +152,13 @@ fn a_sticky_record_does_not_open_a_batch_behind_a_full_one() {
 fn a_record_that_no_batch_of_the_topic_holds_is_refused_and_changes_nothing() {
     let (mut queue, start) = (queue(1), Instant::now());
     append(&mut queue, start, 10, 0);
-    let large = queue.append(record(&[1; 950]), WhenFull::OpenNext, || start, || 1);
+    let large = queue.append(record(&[1; 950]), WhenFull::OpenNext, &At(start), || 1);
     assert!(matches!(large, Err(NotAppended::TooLarge { limit: 1000, .. })), "{large:?}");
     // Larger than a batch should be, but the topic takes it: a batch of its own.
     let alone = append(&mut queue, start, 900, 2);
     assert!(alone.full && alone.index == 0);
     assert_eq!(queue.states().copied().collect::<Vec<_>>(), [0, 2]);
-    let huge = queue.append(record(&vec![1; 9 << 20]), WhenFull::OpenNext, || start, || 3);
+    let huge = queue.append(record(&vec![1; 9 << 20]), WhenFull::OpenNext, &At(start), || 3);
     assert!(matches!(huge, Err(NotAppended::TooLarge { .. })), "{huge:?}");
 }
 
@@ -178,7 +201,7 @@ fn a_sealed_queue_takes_nothing_and_drains_everything() {
     append(&mut queue, start, 10, 2);
     let flight = queue.poll_send(start).unwrap().flight;
     queue.seal();
-    let refused = queue.append(record(b"x"), WhenFull::OpenNext, || start, || 3);
+    let refused = queue.append(record(b"x"), WhenFull::OpenNext, &At(start), || 3);
     assert_eq!(refused.unwrap_err(), NotAppended::Sealed);
     let drained: Vec<_> = queue.drain().into_iter().map(|(batch, unsure)| (batch.state, unsure)).collect();
     assert_eq!(drained, [(0, true), (1, false), (2, false)]);
@@ -284,7 +307,7 @@ impl Model {
     fn append(&mut self, len: usize) {
         let (now, next) = (self.now, self.batches.len());
         let value = vec![1; len];
-        let appended = self.queue.append(record(&value), WhenFull::OpenNext, || now, || next).unwrap();
+        let appended = self.queue.append(record(&value), WhenFull::OpenNext, &At(now), || next).unwrap();
         if appended.state == next {
             self.batches.push(0);
         }
