@@ -37,6 +37,9 @@ pub const BATCH_BYTES: usize = 64 << 10;
 pub const BACKLOG_GROWTH: usize = 16;
 pub const BACKLOG_BATCH_BYTES_MAX: usize = 1 << 20;
 
+/// Buffers of acknowledged batches that a producer keeps for the next ones.
+pub const SPARE_BUFFERS_BYTES: usize = 8 << 20;
+
 pub const BUFFER_BYTES: usize = 32 << 20;
 pub const IN_FLIGHT_PER_PARTITION: usize = 5;
 

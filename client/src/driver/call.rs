@@ -24,7 +24,7 @@ pub(crate) async fn call<Q: Message, R: Message>(
         // Whoever asked may have gone.
         let _ = tell.send(answer);
     });
-    connection.submit(Q::API, |w| request.write(w), Vec::new(), Until::Reply(timeout), completion);
+    connection.submit(Q::API, |w| request.write(w), std::iter::empty(), Until::Reply(timeout), completion);
     let answer = told.await.expect("BUG: a connection answers every request")?;
     read_reply(connection.address(), &answer)
 }

@@ -21,6 +21,8 @@ mod topics;
 
 mod clock;
 
+mod spares;
+
 mod shared;
 pub(crate) use shared::{PartitionQueue, Shared};
 

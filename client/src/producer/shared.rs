@@ -6,16 +6,18 @@
 //! Napkin: a record of 100 B at 4 M/s has 250 ns: a clock (20), the topic (20), lock and append (60
 //! and the copy), a dozen uncontended atomics (60). Measured, `speed` in tests/sockets, two cores
 //! shared with other work: 167 to 232 ns at 100 B, 275 to 467 ns at 1 KiB.
-//! Lock order: topics, then a queue; the ready list and a batch's state are taken alone.
+//! Lock order: topics, a queue, the spare buffers; the ready list and a batch's state are taken alone.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
+use protocol::batch::Codec;
 use protocol::model::{PartitionIndex, TopicName};
 use tokio::sync::{Notify, Semaphore, TryAcquireError};
 
 use super::builder::{Partitioner, ProducerOptions};
 use super::clock::WallClock;
+use super::spares::Spares;
 use super::ticket::{BatchState, Outcome, Ticket};
 use super::topics::{TopicQueues, Topics};
 use crate::core::backoff::Backoff;
@@ -38,6 +40,7 @@ pub(crate) struct Shared {
     next_queue: AtomicUsize,
     /// Bytes that may still be accepted. First come, first served.
     budget: Semaphore,
+    spares: Spares,
     ready: Mutex<Vec<Arc<PartitionQueue>>>,
     /// Wakes the producer's task.
     pub wake: Notify,
@@ -84,6 +87,7 @@ impl Shared {
             options,
             topics: RwLock::default(),
             next_queue: AtomicUsize::new(0),
+            spares: Spares::default(),
             ready: Mutex::default(),
             wake: Notify::new(),
             closed: AtomicBool::new(false),
@@ -214,7 +218,14 @@ impl Shared {
     ) -> Result<Ticket, NotAppended> {
         let queue = &topic.queues[index as usize];
         let state = || Arc::new(BatchState::new(Arc::clone(&queue.topic), queue.partition));
-        let appended = lock(&queue.queue).append(fields, when_full, &WallClock, state);
+        let mut inner = lock(&queue.queue);
+        if let Some(len) = inner.wants_buffer()
+            && let Some(buffer) = self.spares.take(len)
+        {
+            inner.give_buffer(buffer);
+        }
+        let appended = inner.append(fields, when_full, &WallClock, state);
+        drop(inner);
         let (wake, full) = match &appended {
             Ok(appended) => (appended.wake, appended.full),
             Err(NotAppended::Full { wake }) => (*wake, true),
@@ -375,8 +386,12 @@ impl Shared {
     /// Gives a batch its outcome, and its bytes back to the buffer.
     pub(crate) fn finish(&self, batch: ClosedBatch<Arc<BatchState>>, outcome: Outcome) {
         let ClosedBatch { state, bytes, charged, .. } = batch;
-        state.complete(outcome, bytes);
+        let is_delivered = outcome.is_ok();
+        state.complete(outcome, &bytes);
         self.budget.add_permits(charged);
+        if is_delivered && self.options.compression == Codec::None {
+            self.spares.put(bytes);
+        }
     }
 
     /// The batches that have no outcome yet. They will be sent without more linger. `each` sees

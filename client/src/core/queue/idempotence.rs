@@ -23,7 +23,7 @@ const BATCH_BYTES: usize = 400;
 
 fn queue(in_flight: usize) -> Queue<usize> {
     // Batches grow for half of the windows.
-    let backlog_batch_bytes = if in_flight % 2 == 0 { 900 } else { BATCH_BYTES };
+    let backlog_batch_bytes = if in_flight.is_multiple_of(2) { 900 } else { BATCH_BYTES };
     let options = QueueOptions { idempotent: true, backlog_batch_bytes, ..options(in_flight) };
     Queue::new(options, 1000)
 }

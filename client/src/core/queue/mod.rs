@@ -31,6 +31,9 @@ use super::backoff::Backoff;
 use super::lane::{Failed, FlightId, Lane};
 use super::sequence::{Identity, Sequencer, Stamp};
 
+mod append;
+pub use append::{Appended, Clock, NotAppended, RecordRef, WhenFull};
+
 #[cfg(test)]
 mod tests;
 
@@ -118,56 +121,6 @@ impl<S> ClosedBatch<S> {
     fn rewind(&mut self) {
         (self.stamp, self.sent, self.unsure) = (None, false, false);
     }
-}
-
-/// What `append` asks for the time.
-pub trait Clock {
-    /// The time now, for timeouts and for timestamps; asked once per batch.
-    fn now(&self) -> (Instant, Timestamp);
-
-    /// The time as it was a few milliseconds ago at most; asked for every record.
-    fn coarse(&self) -> Timestamp;
-}
-
-/// The fields of a record, borrowed.
-#[derive(Clone, Copy, Debug)]
-pub struct RecordRef<'a> {
-    /// The time of `append` if there is none.
-    pub timestamp: Option<Timestamp>,
-    pub key: Option<&'a [u8]>,
-    pub value: Option<&'a [u8]>,
-    pub headers: &'a [(&'a str, Option<&'a [u8]>)],
-    /// What it is charged in the producer's buffer.
-    pub charge: usize,
-}
-
-/// A record's place in its batch.
-#[derive(Debug)]
-pub struct Appended<S> {
-    pub state: S,
-    pub index: u32,
-    pub timestamp: Timestamp,
-    /// Whether the driver has something to do now.
-    pub wake: bool,
-    /// Whether a batch's worth of records is complete: keyless ones go on to the next partition.
-    pub full: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum NotAppended {
-    /// The batch is closed and none was opened, as asked. The driver has something to do if `wake`.
-    Full { wake: bool },
-    /// The record alone makes a batch of `bytes`.
-    TooLarge { bytes: usize, limit: usize },
-    /// The producer is closed.
-    Sealed,
-}
-
-/// Whether `append` may open a new batch after closing a full one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum WhenFull {
-    OpenNext,
-    Stop,
 }
 
 /// A batch to be sent now.
@@ -258,6 +211,16 @@ impl<S: Clone> Queue<S> {
         }
         len >= self.options.backlog_batch_bytes.min(max)
             || (self.may_send() && self.lane.has_room_for_one_more())
+    }
+
+    /// How large a buffer the next batch could do with, if it has none yet.
+    pub fn wants_buffer(&self) -> Option<usize> {
+        self.builder.wants_buffer()
+    }
+
+    /// A buffer that was another batch's.
+    pub fn give_buffer(&mut self, buffer: Vec<u8>) {
+        self.builder.give_buffer(buffer);
     }
 
     fn build(&mut self, record: RecordRef<'_>, timestamp: Timestamp) -> Result<(), NotAppended> {

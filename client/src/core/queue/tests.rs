@@ -276,7 +276,7 @@ struct Model {
 impl Model {
     fn new(in_flight: usize) -> Model {
         // Batches grow for half of the windows.
-        let backlog_batch_bytes = if in_flight % 2 == 0 { 900 } else { BATCH_BYTES };
+        let backlog_batch_bytes = if in_flight.is_multiple_of(2) { 900 } else { BATCH_BYTES };
         Model {
             queue: Queue::new(QueueOptions { backlog_batch_bytes, ..options(in_flight) }, 1000),
             now: Instant::now(),
