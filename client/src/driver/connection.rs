@@ -127,6 +127,7 @@ impl Connection {
         head: impl FnOnce(&mut Writer<'_>),
         payload: impl Iterator<Item = &'a Bytes> + Clone,
         until: Until,
+        now: Instant,
         completion: Completion,
     ) {
         let payload_len = payload.clone().map(Bytes::len).sum();
@@ -137,7 +138,7 @@ impl Connection {
             return completion(Err(error));
         }
         let (id, written) = match until {
-            Until::Reply(timeout) => (state.exchange.open(Instant::now(), timeout, completion), None),
+            Until::Reply(timeout) => (state.exchange.open(now, timeout, completion), None),
             Until::Written => (state.exchange.next_id(), Some(completion)),
         };
         let is_first = state.queue.is_empty();

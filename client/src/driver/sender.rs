@@ -220,7 +220,7 @@ impl Sender {
             let mut rest = &batches[..];
             while !rest.is_empty() {
                 let (request, behind) = rest.split_at(request_len(rest, connection.body_limit()));
-                self.produce(&connection, route, request);
+                self.produce(&connection, route, request, now);
                 rest = behind;
             }
         }
@@ -294,7 +294,7 @@ impl Sender {
         Some((route, topic.id, connection))
     }
 
-    fn produce(&self, connection: &Connection, route: Route, request: &[Outgoing]) {
+    fn produce(&self, connection: &Connection, route: Route, request: &[Outgoing], now: Instant) {
         let acks = self.shared.options.acks;
         let timeout = self.shared.cluster.request_timeout();
         let until = if acks == Acks::None { Until::Written } else { Until::Reply(timeout) };
@@ -312,7 +312,7 @@ impl Sender {
             ProduceRequest::write_head(w, acks, timeout_ms, entries);
         };
         let payload = request.iter().map(|batch| &batch.bytes);
-        connection.submit(Api::Produce, head, payload, until, completion);
+        connection.submit(Api::Produce, head, payload, until, now, completion);
     }
 
     fn handle_answer(&self, address: &Arc<str>, flights: &[Flight], result: Result<Answer, ConnectionError>) {
