@@ -3,9 +3,9 @@
 //!     enqueue ─▶ topic ─▶ partition ─▶ budget ─▶ queue (mutex) ─▶ ready list ─▶ wake the task
 //!                (RwLock)             (semaphore)                 once per batch, not per record
 //!
-//! Napkin: a record of 100 B at 4 M/s has 250 ns: a clock (20), the topic (20), lock and append (60
-//! and the copy), a dozen uncontended atomics (60). Measured, `speed` in tests/sockets, two cores
-//! shared with other work: 167 to 232 ns at 100 B, 275 to 467 ns at 1 KiB.
+//! Napkin: a record of 100 B at 5 M/s has 200 ns: the coarse clock (5), the topic (5), lock and append
+//! (40 and the copy), a dozen uncontended atomics (60); its share of checksum, system calls and the
+//! acknowledgement is as much again. Measured: docs/performance-client.md.
 //! Lock order: topics, a queue, the spare buffers; the ready list and a batch's state are taken alone.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
