@@ -61,7 +61,7 @@ pub const RECORD_OVERHEAD_BYTES: usize = 32;
 
 pub const FETCH_MAX_WAIT: Duration = Duration::from_millis(500);
 pub const FETCH_MIN_BYTES: u32 = 1;
-pub const FETCH_BYTES: u32 = 1 << 20;
+pub const FETCH_BYTES: u32 = 2 << 20;
 pub const PREFETCH_BYTES: usize = 8 << 20;
 
 /// A partition that cannot be read for this long is reported, though the reader goes on trying.
