@@ -60,8 +60,16 @@ impl Seen {
             whole_syncs,
             ahead_hits,
         } = *self;
-        let least =
-            [compactions, compacted_records, deleted_segments, duplicates, closed_files, fsyncs, whole_syncs];
+        let least = [
+            compactions,
+            compacted_records,
+            deleted_segments,
+            duplicates,
+            closed_files,
+            fsyncs,
+            whole_syncs,
+            ahead_hits,
+        ];
         assert!(least.iter().all(|count| 0 < *count), "something never happened: {self:?}");
     }
 }
