@@ -29,7 +29,7 @@ mod message;
 pub use message::{Origin, RequestKey, ShardMessage};
 
 mod requests;
-pub use requests::{FetchPart, Request, Requests, Waiting};
+pub use requests::{FetchEntries, FetchPart, Pieces, Request, Requests, Waiting};
 
 mod partition;
 use partition::Appended;
