@@ -245,6 +245,7 @@ impl Events<ShardDisk> for Shard {
         while let Some(settled) = partition.next_committed(upto) {
             bytes += settled.bytes;
             if let Some(origin) = settled.origin {
+                count(&self.counters.round_requests, 1);
                 self.answer_produce(origin, settled.result);
             }
         }

@@ -153,6 +153,7 @@ fn produce_allocates_per_round_and_not_per_batch() {
     print_sites("many");
     let batches = (times * BLOCK) as f64;
     let (single, singles) = measure(&mut raw, |raw| drive_one_by_one(raw, &one, 1000));
+    assert_eq!(total(&mut raw, "round_requests"), total(&mut raw, "produce_requests"));
     print_sites("one");
     let per_round = single / singles;
     let per_batch = (many - per_round * rounds) / batches;
