@@ -85,6 +85,13 @@ keys! {
         "This broker's number. Each broker of a cluster has its own, and keeps it. Kafka's clients know 31 bits \
          of it.";
 
+    MEMORY_LIMIT: SizeLimit = "broker.memory_limit", "-1", None,
+        "Memory the broker may take in all, whatever its clients do. `shards.io_memory`, `shards.request_bytes`, \
+         `shards.cache_bytes` and `storage.compaction_bytes` of every shard have to fit, with 24 MiB for the process \
+         and 16 MiB for each shard: those of them that are not set are lowered until they do, and where that is \
+         not enough the broker does not start. Replies that clients do not read (`shards.connection_out_bytes`) \
+         keep memory beyond it.";
+
     LISTEN: SocketAddr = "listener.addr", "127.0.0.1:7070", None,
         "Where the native protocol is served. Port 0 takes a free one, which the broker prints. \
          Anything but a loopback address needs `listener.insecure`, as long as clients are not asked \

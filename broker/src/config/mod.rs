@@ -18,9 +18,12 @@ mod keys;
 pub use keys::reference;
 
 mod raw;
+use raw::RawConfig;
 
 mod resolve;
 pub use resolve::load;
+
+mod memory;
 
 mod value;
 pub use value::parse_duration;
@@ -42,6 +45,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// `broker.node_id`: this broker's number in the cluster; 1.
     pub node_id: NodeId,
+    /// `broker.memory_limit`: bytes the broker may take in all; no limit.
+    pub memory_limit: Option<usize>,
     /// `listener.addr`: where the native protocol is served; 127.0.0.1:7070. Port 0 takes a free one.
     pub listen: SocketAddr,
     /// `listener.advertised`: what clients are told to connect to, if it is not `listen`.

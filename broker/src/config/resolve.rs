@@ -11,7 +11,7 @@ use super::keys::{self, Info};
 use super::raw::RawConfig;
 use super::topic::{TopicConfig, TopicDefaults};
 use super::value::{Count, Cpus, Size, parse_cpu_list};
-use super::{Config, LogFormat};
+use super::{Config, LogFormat, memory};
 
 /// Reads the configuration: the defaults, then `file`, then those of `env` that begin with
 /// `RINGLOG__`, then `sets`, each `section.key=value`; what is said later wins.
@@ -56,9 +56,10 @@ fn resolve(raw: &mut RawConfig) -> Config {
         Cpus::These(cpus) => cpus,
         Cpus::All => allowed_cpus(),
     };
-    Config {
+    let mut config = Config {
         data_dir: absolute(raw.get(&keys::DATA_DIR)),
         node_id: NodeId::new(narrow(raw.get(&keys::NODE_ID))),
+        memory_limit: raw.get(&keys::MEMORY_LIMIT).0.map(|limit| bytes(Size(limit))),
         listen: raw.get(&keys::LISTEN),
         advertised: raw.get(&keys::ADVERTISED).0,
         insecure: raw.get(&keys::INSECURE),
@@ -80,7 +81,9 @@ fn resolve(raw: &mut RawConfig) -> Config {
         topic_defaults: topic_defaults(raw),
         log_filter: raw.get(&keys::LOG_FILTER),
         log_format: raw.get::<LogFormat>(&keys::LOG_FORMAT),
-    }
+    };
+    memory::fit(&mut config, raw);
+    config
 }
 
 fn topic_defaults(raw: &mut RawConfig) -> TopicDefaults {
@@ -114,6 +117,7 @@ fn faults(config: &Config) -> Vec<Fault> {
     let mut faults: Vec<Fault> = measures(config).into_iter().filter_map(out_of_bounds).collect();
     let relations = [
         request_fits(config),
+        memory_is_enough(config),
         listener_is_guarded(config),
         listener_can_be_reached(config),
         cpus_are_ours(config),
@@ -175,6 +179,11 @@ fn request_fits(config: &Config) -> Option<Fault> {
         frame.show(config.frame_bytes_max as u64)
     );
     Some(Fault { keys: vec![request.name, frame.name], message })
+}
+
+fn memory_is_enough(config: &Config) -> Option<Fault> {
+    let message = memory::excess(config)?;
+    Some(Fault { keys: vec![keys::MEMORY_LIMIT.info.name], message })
 }
 
 /// As long as clients are not asked who they are, whoever can connect can do everything.

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::raw::RawConfig;
 use super::resolve::finish;
 use super::*;
 

@@ -35,7 +35,7 @@ pub struct Connection {
     closed: Cell<bool>,
     /// Whether the connection stands in its shard's list of those with replies to send.
     listed: Cell<bool>,
-    /// Whether the writer task has the head of the outbox in hand.
+    /// Whether the writer task is sending the first part of the outbox.
     writer_at_work: Cell<bool>,
 }
 
@@ -62,7 +62,7 @@ impl Connection {
 
     /// Queues a reply; [`Connection::flush`] sends it.
     pub fn reply(&self, api: Api, correlation: CorrelationId, body: impl FnOnce(&mut Vec<u8>)) {
-        self.reply_with_payload(api, correlation, body, Vec::new());
+        self.reply_with_payload(api, correlation, body, []);
     }
 
     /// Queues a reply whose body ends in bytes that lie elsewhere; they are sent from there.
@@ -71,7 +71,7 @@ impl Connection {
         api: Api,
         correlation: CorrelationId,
         body: impl FnOnce(&mut Vec<u8>),
-        payload: Vec<Piece>,
+        payload: impl AsRef<[Piece]> + IntoIterator<Item = Piece>,
     ) {
         if !self.closed.get() {
             self.outbox.borrow_mut().push(api, correlation, body, payload);
@@ -131,13 +131,13 @@ impl Connection {
             if self.closed.get() {
                 return;
             }
-            // The head is taken out while it is waited for, since a borrow must not be held here.
-            let Some(head) = self.outbox.borrow_mut().take_head() else { continue };
+            // Held by the writer itself while it waits, since a borrow must not be.
+            let Some(first) = self.outbox.borrow().first() else { continue };
             self.writer_at_work.set(true);
-            let sent = self.socket.send_waiting(head.unsent()).await;
+            let sent = self.socket.send_waiting(first.bytes()).await;
             self.writer_at_work.set(false);
             match sent {
-                Ok(sent) if !self.closed.get() => self.outbox.borrow_mut().put_back(head, sent),
+                Ok(sent) if !self.closed.get() => self.outbox.borrow_mut().advance(sent),
                 _ => self.close(),
             }
             self.flush();

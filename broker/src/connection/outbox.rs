@@ -1,7 +1,9 @@
 //! Replies on their way out: small heads in one buffer, record sets where they lie.
 //!
-//!     │ head bytes │ piece │ piece │ head bytes │ piece │ …       one vectored send takes up to 64
-//!       owned        ▲ chunk of the log, pooled read buffer: referred to, never copied
+//!     │ head │ piece │ piece │ head │ piece │ …       one vectored send takes up to 64
+//!        │     ▲ chunk of the log, pooled read buffer: referred to, never copied
+//!        ▼
+//!     heads: one buffer for all of them, so that a reply allocates nothing
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -17,8 +19,8 @@ use crate::runtime::net::Socket;
 /// Slices in one send; far below the kernel's limit of 1024, and 64 chunks are 64 MiB.
 const SLICES_MAX: usize = 64;
 
-/// A head buffer is closed when it has grown to this, so that its memory is given back in time.
-const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Memory for heads that a connection keeps when all are sent.
+const HEAD_BYTES_KEPT: usize = 64 << 10;
 
 /// Bytes that belong to somebody else and are sent from where they lie.
 #[derive(Clone)]
@@ -43,40 +45,38 @@ impl Piece {
 }
 
 enum Part {
+    /// So many of the bytes in [`Outbox::heads`], behind those of the heads before it.
+    Head(usize),
+    Piece(Piece),
+}
+
+/// The unsent bytes of the first part, for the writer task, which waits for the socket to take them.
+pub enum First {
+    /// A copy: heads are added meanwhile, and their buffer moves.
     Head(Vec<u8>),
     Piece(Piece),
 }
 
-impl Part {
-    fn bytes(&self) -> &[u8] {
+impl First {
+    pub fn bytes(&self) -> &[u8] {
         match self {
-            Part::Head(bytes) => bytes,
-            Part::Piece(piece) => piece.bytes(),
+            First::Head(bytes) => bytes,
+            First::Piece(piece) => piece.bytes(),
         }
-    }
-}
-
-/// The first part, while the writer task waits for the socket to take it.
-pub struct HeadInHand {
-    part: Part,
-    sent: usize,
-}
-
-impl HeadInHand {
-    pub fn unsent(&self) -> &[u8] {
-        self.part.bytes().get(self.sent..).unwrap_or(&[])
     }
 }
 
 #[derive(Default)]
 pub struct Outbox {
     parts: VecDeque<Part>,
-    /// Bytes of the first part that have been sent.
+    /// The bytes of all heads, one head behind the other, and before them some that have been sent.
+    heads: Vec<u8>,
+    /// Where the first unsent byte of a head is.
+    heads_sent: usize,
+    /// Bytes of the first part that have been sent, if it is a piece.
     sent: usize,
-    /// Bytes not sent yet, those in the writer's hand included.
+    /// Bytes not sent yet.
     len: usize,
-    /// An empty head that keeps its memory.
-    spare: Option<Vec<u8>>,
 }
 
 impl Outbox {
@@ -86,15 +86,24 @@ impl Outbox {
 
     /// Lets `write` append frames to the last head.
     pub fn with_head(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        let open = matches!(self.parts.back(), Some(Part::Head(head)) if head.len() < HEAD_BYTES_MAX);
-        if !open {
-            let head = self.spare.take().unwrap_or_default();
-            self.parts.push_back(Part::Head(head));
+        self.forget_sent_heads();
+        let before = self.heads.len();
+        write(&mut self.heads);
+        let more = self.heads.len() - before;
+        self.len += more;
+        match self.parts.back_mut() {
+            Some(Part::Head(len)) => *len += more,
+            _ => self.parts.push_back(Part::Head(more)),
         }
-        let Some(Part::Head(head)) = self.parts.back_mut() else { unreachable!("BUG: a head was pushed") };
-        let before = head.len();
-        write(head);
-        self.len += head.len() - before;
+    }
+
+    /// Makes room where heads were that have been sent. No more bytes are moved than were sent.
+    fn forget_sent_heads(&mut self) {
+        let unsent = self.heads.len() - self.heads_sent;
+        if HEAD_BYTES_KEPT.max(unsent) <= self.heads_sent {
+            self.heads.drain(..self.heads_sent);
+            self.heads_sent = 0;
+        }
     }
 
     pub fn push(
@@ -102,9 +111,9 @@ impl Outbox {
         api: Api,
         correlation: CorrelationId,
         body: impl FnOnce(&mut Vec<u8>),
-        payload: Vec<Piece>,
+        payload: impl AsRef<[Piece]> + IntoIterator<Item = Piece>,
     ) {
-        let payload_len: usize = payload.iter().map(Piece::len).sum();
+        let payload_len: usize = payload.as_ref().iter().map(Piece::len).sum();
         self.with_head(|out| {
             append_frame_with_payload(out, api, VERSION, FrameKind::Reply, correlation, payload_len, body);
         });
@@ -116,11 +125,9 @@ impl Outbox {
     pub fn send(&mut self, socket: &Socket) -> io::Result<()> {
         while !self.parts.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let mut skip = self.sent;
             let mut count = 0;
-            for (slot, part) in slices.iter_mut().zip(&self.parts) {
-                *slot = IoSlice::new(part.bytes().get(skip..).unwrap_or(&[]));
-                skip = 0;
+            for (slot, bytes) in slices.iter_mut().zip(self.unsent()) {
+                *slot = IoSlice::new(bytes);
                 count += 1;
             }
             let Some(sent) = socket.try_send(slices.get(..count).unwrap_or(&[])) else { return Ok(()) };
@@ -129,32 +136,65 @@ impl Outbox {
         Ok(())
     }
 
-    fn advance(&mut self, sent: usize) {
+    /// What is to be sent, part by part.
+    fn unsent(&self) -> impl Iterator<Item = &[u8]> {
+        let (mut heads, mut skip) = (self.heads_sent, self.sent);
+        self.parts.iter().map(move |part| {
+            let skipped = std::mem::take(&mut skip);
+            match part {
+                Part::Head(len) => {
+                    heads += len;
+                    self.heads.get(heads - len..heads).expect("BUG: a head lies in the heads")
+                }
+                Part::Piece(piece) => piece.bytes().get(skipped..).unwrap_or(&[]),
+            }
+        })
+    }
+
+    /// The socket has taken so many bytes.
+    pub fn advance(&mut self, sent: usize) {
         self.len -= sent;
-        let mut left = self.sent + sent;
-        while let Some(part) = self.parts.front() {
-            let len = part.bytes().len();
-            if left < len {
-                break;
+        let mut left = sent;
+        while let Some(part) = self.parts.front_mut() {
+            match part {
+                Part::Head(len) => {
+                    let taken = left.min(*len);
+                    self.heads_sent += taken;
+                    *len -= taken;
+                    left -= taken;
+                    if 0 < *len {
+                        break;
+                    }
+                }
+                Part::Piece(piece) => {
+                    let unsent = piece.len() - self.sent;
+                    if left < unsent {
+                        self.sent += left;
+                        break;
+                    }
+                    left -= unsent;
+                    self.sent = 0;
+                }
             }
-            left -= len;
-            if let Some(Part::Head(mut head)) = self.parts.pop_front() {
-                head.clear();
-                self.spare = Some(head);
-            }
+            self.parts.pop_front();
         }
-        self.sent = left;
+        if self.heads_sent == self.heads.len() {
+            self.heads.clear();
+            self.heads.shrink_to(HEAD_BYTES_KEPT);
+            self.heads_sent = 0;
+        }
     }
 
-    pub fn take_head(&mut self) -> Option<HeadInHand> {
-        let part = self.parts.pop_front()?;
-        Some(HeadInHand { part, sent: std::mem::take(&mut self.sent) })
-    }
-
-    pub fn put_back(&mut self, head: HeadInHand, sent: usize) {
-        self.parts.push_front(head.part);
-        self.sent = head.sent;
-        self.advance(sent);
+    /// The first part that is not sent; nothing else may be sent until it was taken.
+    pub fn first(&self) -> Option<First> {
+        let bytes = self.unsent().next()?;
+        Some(match self.parts.front()? {
+            Part::Head(_) => First::Head(bytes.iter().copied().take(HEAD_BYTES_KEPT).collect()),
+            Part::Piece(piece) => {
+                let range = piece.range.start + self.sent..piece.range.end;
+                First::Piece(Piece { owner: piece.owner.clone(), range })
+            }
+        })
     }
 }
 
@@ -163,13 +203,13 @@ mod tests {
     use super::*;
 
     fn push(outbox: &mut Outbox, body: &[u8], pieces: &[&'static [u8]]) {
-        let pieces = pieces.iter().map(|bytes| Piece::new(Rc::new(*bytes), 0..bytes.len())).collect();
+        let pieces: Vec<Piece> =
+            pieces.iter().map(|bytes| Piece::new(Rc::new(*bytes), 0..bytes.len())).collect();
         outbox.push(Api::Fetch, CorrelationId::new(1), |out| out.extend_from_slice(body), pieces);
     }
 
     fn unsent(outbox: &Outbox) -> Vec<u8> {
-        let all: Vec<u8> = outbox.parts.iter().flat_map(|part| part.bytes().to_vec()).collect();
-        all[outbox.sent..].to_vec()
+        outbox.unsent().flatten().copied().collect()
     }
 
     #[test]
@@ -202,13 +242,31 @@ mod tests {
                     outbox.advance(sent);
                     at += sent;
                 } else {
-                    let head = outbox.take_head().unwrap();
-                    let sent = sent.min(head.unsent().len());
-                    outbox.put_back(head, sent);
+                    let first = outbox.first().unwrap();
+                    let sent = sent.min(first.bytes().len());
+                    assert!(all[at..].starts_with(first.bytes()));
+                    outbox.advance(sent);
                     at += sent;
                 }
             }
             assert_eq!((outbox.parts.len(), outbox.len(), outbox.sent), (0, 0, 0));
         }
+    }
+    #[test]
+    fn the_buffer_of_heads_is_as_large_as_what_is_owed() {
+        let mut outbox = Outbox::default();
+        let mut rest = Vec::new();
+        for n in 0..10_000u32 {
+            push(&mut outbox, &n.to_le_bytes().repeat(10), &[b"piece"]);
+            let owed = unsent(&outbox);
+            assert!(owed.starts_with(&rest), "nothing is sent twice or left out");
+            // A peer that is two replies behind.
+            let sent = owed.len().saturating_sub(150);
+            outbox.advance(sent);
+            rest = owed[sent..].to_vec();
+        }
+        assert!(outbox.heads.capacity() <= 4 * HEAD_BYTES_KEPT, "{} bytes", outbox.heads.capacity());
+        outbox.advance(outbox.len());
+        assert_eq!((outbox.heads.len(), outbox.heads_sent, outbox.parts.len()), (0, 0, 0));
     }
 }

@@ -6,12 +6,14 @@ use bytes::Bytes;
 use protocol::api::{FetchEntry, FetchReply, FetchRequest, Writer};
 use protocol::frame::FrameHeader;
 use protocol::model::ShardId;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::Refusal;
 use crate::connection::{Connection, Piece};
 use crate::metrics::count;
-use crate::shard::{FetchPart, Origin, Place, Shard, ShardMessage, Waiting, fetch_deadline};
+use crate::shard::{
+    FetchEntries, FetchPart, Origin, Pieces, Place, Shard, ShardMessage, Waiting, fetch_deadline,
+};
 
 pub fn handle(
     shard: &Rc<Shard>,
@@ -21,7 +23,7 @@ pub fn handle(
 ) -> Result<(), Refusal> {
     let request = FetchRequest::parse(body)?;
     count(&shard.counters.fetch_requests, 1);
-    let entries: Vec<FetchEntry> = request.partitions().collect();
+    let entries: FetchEntries = request.partitions().collect();
     if entries.is_empty() {
         let write = |out: &mut Vec<u8>| FetchReply::write_head(&mut Writer::new(out), 0, &[]);
         connection.reply(header.api, header.correlation, write);
@@ -29,13 +31,13 @@ pub fn handle(
         return Ok(());
     }
     let parts = split(shard, &entries);
-    let owners: SmallVec<[(ShardId, Vec<FetchEntry>); 1]> = parts
+    let owners: SmallVec<[(ShardId, FetchEntries); 1]> = parts
         .iter()
         .map(|part| {
             (part.shard, part.entries.iter().filter_map(|index| entries.get(*index)).copied().collect())
         })
         .collect();
-    let waiting = Waiting::Fetch { results: vec![None; entries.len()], parts };
+    let waiting = Waiting::Fetch { results: smallvec![None; entries.len()], parts };
     let count_of_parts = owners.len() as u32;
     let key = shard.requests.borrow_mut().begin(connection, header, count_of_parts, waiting);
     let deadline = fetch_deadline(request.params.max_wait_ms);
@@ -61,16 +63,16 @@ fn split(shard: &Shard, entries: &[FetchEntry]) -> SmallVec<[FetchPart; 1]> {
         };
         match parts.iter_mut().find(|part| part.shard == owner) {
             Some(part) => part.entries.push(index),
-            None => parts.push(FetchPart { shard: owner, entries: vec![index], answered: false }),
+            None => parts.push(FetchPart { shard: owner, entries: smallvec![index], answered: false }),
         }
     }
     parts
 }
 
 /// Record bytes that another shard has sent.
-pub fn piece_of(bytes: Bytes) -> Vec<Piece> {
+pub fn piece_of(bytes: Bytes) -> Pieces {
     match bytes.len() {
-        0 => Vec::new(),
-        len => vec![Piece::new(Rc::new(bytes), 0..len)],
+        0 => Pieces::new(),
+        len => smallvec![Piece::new(Rc::new(bytes), 0..len)],
     }
 }

@@ -16,11 +16,12 @@ use std::time::Instant;
 use bytes::Bytes;
 use protocol::api::{FetchEntry, FetchParams, FetchResult};
 use protocol::model::{ErrorCode, ShardId};
+use smallvec::SmallVec;
 use storage::notify::Notify;
 
 use super::message::{Origin, ShardMessage};
-use super::partition::{HotRead, Partition};
-use super::requests::{Fetched, Waiting};
+use super::partition::{HotRead, Partition, Slices};
+use super::requests::{FetchEntries, Fetched, Pieces, Waiting};
 use super::timers::Timers;
 use super::{Place, Shard};
 use crate::connection::Piece;
@@ -29,10 +30,13 @@ use crate::runtime;
 
 struct WaitingFetch {
     origin: Origin,
-    entries: Vec<FetchEntry>,
+    entries: FetchEntries,
     params: FetchParams,
     deadline: Instant,
 }
+
+/// What one shard has found for a fetch, in the order of its entries.
+type FetchResults = SmallVec<[Fetched; 1]>;
 
 /// The fetches that wait on this shard.
 #[derive(Default)]
@@ -42,6 +46,8 @@ pub struct Fetches {
     next: Cell<u64>,
     pub(super) timers: RefCell<Timers>,
     pub(super) timers_changed: Notify,
+    /// Empty between reads; its memory is used again.
+    slices: RefCell<Slices>,
 }
 
 impl Shard {
@@ -49,7 +55,7 @@ impl Shard {
     pub fn begin_fetch(
         self: &Rc<Self>,
         origin: Origin,
-        entries: Vec<FetchEntry>,
+        entries: FetchEntries,
         params: FetchParams,
         deadline: Instant,
     ) {
@@ -140,19 +146,22 @@ impl Shard {
     }
 
     /// Reads what there is and delivers it; what lies on disk only is read by a task of its own.
-    fn finish_fetch(&self, origin: Origin, entries: Vec<FetchEntry>, params: FetchParams) {
+    fn finish_fetch(&self, origin: Origin, entries: FetchEntries, params: FetchParams) {
         let mut budget = FetchBudget::new(params);
-        let mut results = Vec::with_capacity(entries.len());
+        let mut results = FetchResults::with_capacity(entries.len());
+        let slices = &mut *self.fetches.slices.borrow_mut();
         for entry in &entries {
             let fetched = match self.locate(entry.topic, entry.partition) {
-                Place::Here(partition) => match partition.read_hot(&self.store, entry, budget.limit(entry)) {
-                    HotRead::Done(fetched) => {
-                        count(&self.counters.cache_hits, u64::from(0 < fetched.0.records_len));
-                        fetched
+                Place::Here(partition) => {
+                    match partition.read_hot(&self.store, entry, budget.limit(entry), slices) {
+                        HotRead::Done(fetched) => {
+                            count(&self.counters.cache_hits, u64::from(0 < fetched.0.records_len));
+                            fetched
+                        }
+                        HotRead::OnDisk => return self.finish_from_disk(origin, entries.into_vec(), params),
                     }
-                    HotRead::OnDisk => return self.finish_from_disk(origin, entries, params),
-                },
-                place => (FetchResult::refused(place_error(&place)), Vec::new()),
+                }
+                place => (FetchResult::refused(place_error(&place)), Pieces::new()),
             };
             results.push(budget.admit(fetched));
         }
@@ -176,7 +185,7 @@ impl Shard {
                         ahead.extend(next.map(|next| (partition, entry.fetch_offset, next, limit)));
                         fetched
                     }
-                    place => (FetchResult::refused(place_error(&place)), Vec::new()),
+                    place => (FetchResult::refused(place_error(&place)), Pieces::new()),
                 };
                 results.push(budget.admit(fetched));
             }
@@ -188,7 +197,8 @@ impl Shard {
         });
     }
 
-    fn deliver(&self, origin: Origin, results: Vec<Fetched>) {
+    fn deliver(&self, origin: Origin, results: impl Into<FetchResults>) {
+        let results = results.into();
         if origin.shard == self.id {
             return self.take_fetched(origin, results);
         }
@@ -199,7 +209,7 @@ impl Shard {
     }
 
     /// A part of one of this shard's fetches has been answered.
-    pub fn take_fetched(&self, origin: Origin, fetched: Vec<Fetched>) {
+    pub fn take_fetched(&self, origin: Origin, fetched: FetchResults) {
         let bytes: u64 = fetched.iter().map(|(result, _)| u64::from(result.records_len)).sum();
         count(&self.counters.fetched_bytes, bytes);
         let found = 0 < bytes || fetched.iter().any(|(result, _)| !result.error.is_ok());
@@ -262,7 +272,7 @@ impl FetchBudget {
     fn admit(&mut self, (result, pieces): Fetched) -> Fetched {
         let len = result.records_len as usize;
         if !self.empty && self.left < len {
-            return (FetchResult { records_len: 0, ..result }, Vec::new());
+            return (FetchResult { records_len: 0, ..result }, Pieces::new());
         }
         self.left = self.left.saturating_sub(len);
         self.empty &= len == 0;

@@ -13,11 +13,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use protocol::api::{
-    CreateTopicReply, DeleteRecordsEntry, DeleteRecordsResult, DeleteTopicReply, FetchEntry, FetchParams,
-    FetchResult, InitProducerIdReply, ListOffsetsEntry, ListOffsetsResult, ProduceResult, ShardStats,
+    CreateTopicReply, DeleteRecordsEntry, DeleteRecordsResult, DeleteTopicReply, FetchParams, FetchResult,
+    InitProducerIdReply, ListOffsetsEntry, ListOffsetsResult, ProduceResult, ShardStats,
 };
 use protocol::model::{PartitionIndex, ShardId, TopicId};
 
+use super::requests::FetchEntries;
 use crate::control::ClusterView;
 
 /// A request that waits for answers, in the table of the shard its connection is on.
@@ -51,7 +52,7 @@ pub enum ShardMessage {
     },
     Fetch {
         origin: Origin,
-        entries: Vec<FetchEntry>,
+        entries: FetchEntries,
         params: FetchParams,
         deadline: Instant,
     },

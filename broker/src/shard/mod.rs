@@ -29,7 +29,7 @@ mod message;
 pub use message::{Origin, RequestKey, ShardMessage};
 
 mod requests;
-pub use requests::{FetchPart, Request, Requests, Waiting};
+pub use requests::{FetchEntries, FetchPart, Pieces, Request, Requests, Waiting};
 
 mod partition;
 use partition::Appended;
@@ -245,6 +245,7 @@ impl Events<ShardDisk> for Shard {
         while let Some(settled) = partition.next_committed(upto) {
             bytes += settled.bytes;
             if let Some(origin) = settled.origin {
+                count(&self.counters.round_requests, 1);
                 self.answer_produce(origin, settled.result);
             }
         }

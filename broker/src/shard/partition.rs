@@ -14,17 +14,19 @@ use protocol::api::{FetchEntry, FetchResult, ProduceResult};
 use protocol::batch::{Batch, Codec, RecordIter, batches, decode_batch, decompress};
 use protocol::model::limits::FRAME_BODY_BYTES_MAX;
 use protocol::model::{ErrorCode, LeaderEpoch, Offset, ProducerId, Timestamp};
+use smallvec::{SmallVec, smallvec};
 use storage::log::{Accepted, AppendError, Fence, LogState, ReadError, ReadPlan, Slice};
 use storage::store::{ColdError, DeleteError, OpenLog, Store, TimeSearch};
 
 use super::message::Origin;
-use super::requests::Fetched;
+use super::requests::{Fetched, Pieces};
 use crate::config::TopicConfig;
 use crate::connection::Piece;
 use crate::control::TopicView;
 use crate::runtime::ShardDisk;
 
-type Buf = <ShardDisk as storage::disk::Buffers>::Buf;
+/// Where records lie in chunks.
+pub type Slices = Vec<Slice<<ShardDisk as storage::disk::Buffers>::Buf>>;
 
 /// A batch that was accepted and is not durable yet.
 pub struct Parked {
@@ -197,33 +199,40 @@ impl Partition {
         self.fetches.borrow_mut().retain(|waiting| *waiting != fetch);
     }
 
-    pub fn waiting_fetches(&self) -> Vec<u64> {
-        self.fetches.borrow().clone()
+    pub fn waiting_fetches(&self) -> SmallVec<[u64; 4]> {
+        self.fetches.borrow().as_slice().into()
     }
 
     /// Whether a fetch at this offset is to be answered at once: with an error, or with the bytes it
     /// could get.
     pub fn readable_bytes(&self, entry: &FetchEntry, enough: usize) -> Result<usize, ErrorCode> {
         self.check_readable(entry.leader_epoch)?;
-        let mut none = Vec::new();
-        self.log.read(|log| match log.plan_read(entry.fetch_offset, 0, &mut none) {
+        self.log.read(|log| match log.has_records_from(entry.fetch_offset) {
             Err(error) => Err(read_code(&error)),
-            Ok(ReadPlan::AtEnd) => Ok(0),
-            Ok(_) => Ok(log.readable_bytes(entry.fetch_offset, enough).min(entry.max_bytes as usize).max(1)),
+            Ok(false) => Ok(0),
+            Ok(true) => {
+                Ok(log.readable_bytes(entry.fetch_offset, enough).min(entry.max_bytes as usize).max(1))
+            }
         })
     }
 
-    /// Reads from memory; `Err(plan)` if the records are on disk only.
-    pub fn read_hot(&self, store: &Store<ShardDisk>, entry: &FetchEntry, max_bytes: usize) -> HotRead {
+    /// Reads from memory, if the records are there. `slices` is empty before and after: it is the
+    /// caller's so that its memory is used again.
+    pub fn read_hot(
+        &self,
+        store: &Store<ShardDisk>,
+        entry: &FetchEntry,
+        max_bytes: usize,
+        slices: &mut Slices,
+    ) -> HotRead {
         if let Err(error) = self.check_readable(entry.leader_epoch) {
             return HotRead::Done(self.refused(error));
         }
-        let mut slices: Vec<Slice<Buf>> = Vec::new();
-        match store.plan_read(&self.log, entry.fetch_offset, max_bytes, &mut slices) {
+        match store.plan_read(&self.log, entry.fetch_offset, max_bytes, slices) {
             Err(error) => HotRead::Done(self.refused(read_code(&error))),
-            Ok(ReadPlan::AtEnd) => HotRead::Done((self.found(0), Vec::new())),
+            Ok(ReadPlan::AtEnd) => HotRead::Done((self.found(0), Pieces::new())),
             Ok(ReadPlan::Hot { bytes }) => {
-                let pieces = slices.into_iter().map(|slice| Piece::new(slice.buf, slice.range)).collect();
+                let pieces = slices.drain(..).map(|slice| Piece::new(slice.buf, slice.range)).collect();
                 HotRead::Done((self.found(bytes), pieces))
             }
             Ok(ReadPlan::Cold(_)) => HotRead::OnDisk,
@@ -241,7 +250,8 @@ impl Partition {
             let mut slices = Vec::new();
             let plan = store.plan_read(&self.log, entry.fetch_offset, max_bytes, &mut slices);
             let Ok(ReadPlan::Cold(cold)) = plan else {
-                return match self.read_hot(store, entry, max_bytes) {
+                slices.clear();
+                return match self.read_hot(store, entry, max_bytes, &mut slices) {
                     HotRead::Done(fetched) => (fetched, None),
                     HotRead::OnDisk => panic!("BUG: the records were in memory a moment ago"),
                 };
@@ -249,7 +259,7 @@ impl Partition {
             match store.read_cold(&self.log, cold, entry.fetch_offset, max_bytes).await {
                 Ok(read) => {
                     let (len, next) = (read.range.len(), read.next());
-                    let fetched = (self.found(len), vec![Piece::new(Rc::new(read.buf), read.range)]);
+                    let fetched = (self.found(len), smallvec![Piece::new(Rc::new(read.buf), read.range)]);
                     return (fetched, next);
                 }
                 Err(ColdError::Replaced { .. }) => {}
@@ -293,7 +303,7 @@ impl Partition {
 
     /// An error that still says which offsets there are.
     fn refused(&self, error: ErrorCode) -> Fetched {
-        (FetchResult { error, ..self.found(0) }, Vec::new())
+        (FetchResult { error, ..self.found(0) }, Pieces::new())
     }
 
     pub fn earliest(&self) -> Offset {

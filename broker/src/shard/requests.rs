@@ -8,7 +8,7 @@
 use std::rc::Rc;
 
 use protocol::api::{
-    Api, DeleteRecordsReply, DeleteRecordsResult, FetchReply, FetchResult, ListOffsetsReply,
+    Api, DeleteRecordsReply, DeleteRecordsResult, FetchEntry, FetchReply, FetchResult, ListOffsetsReply,
     ListOffsetsResult, Message, ProduceReply, ProduceResult, ShardStats, StatsReply, Writer,
 };
 use protocol::frame::FrameHeader;
@@ -19,19 +19,25 @@ use smallvec::SmallVec;
 use super::message::RequestKey;
 use crate::connection::{Connection, Piece};
 
+/// A record set: seldom more than the rest of one chunk and the next one.
+pub type Pieces = SmallVec<[Piece; 2]>;
+
 /// A fetch's result in one partition and its record set.
-pub type Fetched = (FetchResult, Vec<Piece>);
+pub type Fetched = (FetchResult, Pieces);
+
+/// The partitions of a fetch, mostly one.
+pub type FetchEntries = SmallVec<[FetchEntry; 1]>;
 
 /// Which entries of a fetch a shard answers.
 pub struct FetchPart {
     pub shard: ShardId,
-    pub entries: Vec<usize>,
+    pub entries: SmallVec<[usize; 1]>,
     pub answered: bool,
 }
 
 pub enum Waiting {
     Produce { results: SmallVec<[ProduceResult; 1]> },
-    Fetch { results: Vec<Option<Fetched>>, parts: SmallVec<[FetchPart; 1]> },
+    Fetch { results: SmallVec<[Option<Fetched>; 1]>, parts: SmallVec<[FetchPart; 1]> },
     ListOffsets { results: Vec<ListOffsetsResult> },
     DeleteRecords { results: Vec<DeleteRecordsResult> },
     Stats { shards: Vec<ShardStats> },
@@ -109,12 +115,17 @@ impl Request {
     }
 }
 
-fn reply_fetch(connection: &Connection, api: Api, correlation: CorrelationId, results: Vec<Option<Fetched>>) {
-    let mut heads = Vec::with_capacity(results.len());
-    let mut payload = Vec::new();
+fn reply_fetch(
+    connection: &Connection,
+    api: Api,
+    correlation: CorrelationId,
+    results: SmallVec<[Option<Fetched>; 1]>,
+) {
+    let mut heads: SmallVec<[FetchResult; 1]> = SmallVec::with_capacity(results.len());
+    let mut payload = Pieces::new();
     for fetched in results {
         let (head, pieces) =
-            fetched.unwrap_or_else(|| (FetchResult::refused(ErrorCode::RequestTimedOut), Vec::new()));
+            fetched.unwrap_or_else(|| (FetchResult::refused(ErrorCode::RequestTimedOut), Pieces::new()));
         heads.push(head);
         payload.extend(pieces);
     }

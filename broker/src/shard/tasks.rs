@@ -54,7 +54,7 @@ pub struct ShardStart {
     pub checkpoint: Arc<Checkpoint>,
     pub listener: OwnedFd,
     pub inbox: Receiver<ShardMessage>,
-    pub pulse: Receiver<()>,
+    pub pulse: Receiver<Instant>,
     pub peers: Vec<Sender<ShardMessage>>,
     pub control: Sender<ControlMessage>,
     pub connections: Arc<AtomicUsize>,
@@ -118,9 +118,14 @@ pub async fn run(start: ShardStart) {
     let _ = stopped.send(result); // as above
 }
 
-/// Is woken from outside now and then; see [`crate::runtime::pulse`].
-async fn feel_pulse(pulse: Receiver<()>) {
-    while pulse.recv().await.is_ok() {}
+/// Is woken from outside now and then, and notes how late; see [`crate::runtime::pulse`].
+async fn feel_pulse(pulse: Receiver<Instant>) {
+    while let Ok(sent) = pulse.recv().await {
+        // None while partitions are recovered.
+        if let Some(shard) = THIS.with(|this| this.borrow().upgrade()) {
+            shard.counters.note_pulse(sent.elapsed());
+        }
+    }
 }
 
 async fn open(start: ShardStart) -> Result<Rc<Shard>, String> {

@@ -64,13 +64,8 @@ pub enum ReadPlan {
 }
 
 impl<B: Buf> Log<B> {
-    /// Finds records from `offset` on, at most `max_bytes` of them but at least one batch.
-    pub fn plan_read(
-        &self,
-        offset: Offset,
-        max_bytes: usize,
-        slices: &mut Vec<Slice<B>>,
-    ) -> Result<ReadPlan, ReadError> {
+    /// Whether there are records to read from `offset` on.
+    pub fn has_records_from(&self, offset: Offset) -> Result<bool, ReadError> {
         let high_watermark = self.high_watermark();
         if let LogState::Corrupt { at } = self.state
             && at <= offset
@@ -80,7 +75,17 @@ impl<B: Buf> Log<B> {
         if offset < self.start || high_watermark < offset {
             return Err(ReadError::OutOfRange { offset, start: self.start, high_watermark });
         }
-        if offset == high_watermark {
+        Ok(offset < high_watermark)
+    }
+
+    /// Finds records from `offset` on, at most `max_bytes` of them but at least one batch.
+    pub fn plan_read(
+        &self,
+        offset: Offset,
+        max_bytes: usize,
+        slices: &mut Vec<Slice<B>>,
+    ) -> Result<ReadPlan, ReadError> {
+        if !self.has_records_from(offset)? {
             return Ok(ReadPlan::AtEnd);
         }
         match self.hot_chunk(offset) {
