@@ -1,6 +1,6 @@
 //! Every named limit and default of the client, in one place.
 //!
-//!     record ──▶ buffer (32 MiB) ──▶ batch (64 KiB, 5 ms) ──▶ Produce request (8 MiB, 5 a partition)
+//!     record ──▶ buffer (32 MiB) ──▶ batch (64 KiB to 1 MiB, 5 ms) ──▶ Produce request (8 MiB, 5 a partition)
 //!     record ◀── prefetch (8 MiB) ◀── partition (1 MiB) ◀─── Fetch reply (one outstanding a connection)
 //!
 //! Defaults are Kafka's where Kafka has one, so that nobody is surprised. The batch is larger than
@@ -32,6 +32,14 @@ pub const TIMEOUT_TICK: Duration = Duration::from_millis(250);
 
 pub const LINGER: Duration = Duration::from_millis(5);
 pub const BATCH_BYTES: usize = 64 << 10;
+
+/// While it cannot be sent, a batch grows to so many times its size, up to what a topic takes by default.
+pub const BACKLOG_GROWTH: usize = 16;
+pub const BACKLOG_BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// Buffers of acknowledged batches that a producer keeps for the next ones.
+pub const SPARE_BUFFERS_BYTES: usize = 8 << 20;
+
 pub const BUFFER_BYTES: usize = 32 << 20;
 pub const IN_FLIGHT_PER_PARTITION: usize = 5;
 
@@ -53,7 +61,7 @@ pub const RECORD_OVERHEAD_BYTES: usize = 32;
 
 pub const FETCH_MAX_WAIT: Duration = Duration::from_millis(500);
 pub const FETCH_MIN_BYTES: u32 = 1;
-pub const FETCH_BYTES: u32 = 1 << 20;
+pub const FETCH_BYTES: u32 = 2 << 20;
 pub const PREFETCH_BYTES: usize = 8 << 20;
 
 /// A partition that cannot be read for this long is reported, though the reader goes on trying.
@@ -69,4 +77,5 @@ pub const SMALL_FRAME_BYTES: usize = 64 << 10;
 const _: () = assert!(PRODUCE_REQUEST_BYTES_MAX >= BATCH_BYTES_MAX);
 const _: () = assert!(2 * PRODUCE_REQUEST_BYTES_MAX <= FRAME_BODY_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES <= BUFFER_BYTES);
+const _: () = assert!(BACKLOG_BATCH_BYTES_MAX <= protocol::model::limits::BATCH_BYTES_DEFAULT);
 const _: () = assert!(IN_FLIGHT_PER_PARTITION <= IN_FLIGHT_IDEMPOTENT_MAX);

@@ -96,12 +96,16 @@ fn reopen(workload: &Workload, disk: storage::disk::SimDisk, seed: u64) -> Workl
     Workload::on(disk, seed, None, Some((&workload.history, &told)))
 }
 
-/// Reads once from somewhere in each log: what comes is what was sent, from that offset on.
+/// Reads once from each log, from somewhere or from where the last read ended, which was perhaps read
+/// ahead: what comes is what was sent, from that offset on.
 fn fetch(workload: &mut Workload, share: u8) {
     for id in workload.logs.clone() {
         let Some(log) = workload.store.get(id) else { continue };
         let (start, end) = log.read(|log| (log.start(), log.high_watermark()));
         let offset = Offset::new(start.get() + (end.get() - start.get()) * u64::from(share) / 256);
+        let continued =
+            workload.reading.get(&id).filter(|next| share % 2 == 0 && (start..end).contains(next));
+        let offset = continued.copied().unwrap_or(offset);
         let mut slices = Vec::new();
         let plan = workload.store.plan_read(&log, offset, 5000, &mut slices).expect("within the log");
         let bytes = match plan {
@@ -109,7 +113,9 @@ fn fetch(workload: &mut Workload, share: u8) {
             ReadPlan::Hot { .. } => slices.iter().flat_map(|slice| slice.bytes().to_vec()).collect(),
             ReadPlan::Cold(read) => {
                 let read = workload.block_on(move |store, _| async move {
-                    store.read_cold(&log, read, offset, 5000).await.map(|found| found.bytes().to_vec())
+                    let found = store.read_cold(&log, read, offset, 5000).await?;
+                    store.read_ahead(&log, offset, found.next().expect("a read has a batch"), 5000).await;
+                    Ok(found.bytes().to_vec())
                 });
                 match read {
                     Err(storage::store::ColdError::Replaced { .. }) => continue,
@@ -124,6 +130,7 @@ fn fetch(workload: &mut Workload, share: u8) {
             let batch = batch.expect("whole batches");
             let at = sent.partition_point(|sent| sent.next <= batch.base_offset());
             let known = sent.get(at).map(|sent| records(&sent.bytes)).unwrap_or_default();
+            workload.reading.insert(id, batch.next_offset());
             for record in records(batch.as_bytes()) {
                 assert!(known.contains(&record), "log {id}: nobody sent what lies at {}", record.offset);
             }

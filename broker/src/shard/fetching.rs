@@ -173,14 +173,16 @@ impl Shard {
         runtime::spawn_background(async move {
             let mut budget = FetchBudget::new(params);
             let mut results = Vec::with_capacity(entries.len());
+            let mut ahead = Vec::new();
             for entry in &entries {
                 let fetched = match shard.locate(entry.topic, entry.partition) {
                     Place::Here(partition) => {
                         let limit = budget.limit(entry);
                         count(&shard.counters.cache_misses, 1);
                         shard.credits.reserve(limit).await;
-                        let fetched = partition.read_any(&shard.store, entry, limit).await;
+                        let (fetched, next) = partition.read_any(&shard.store, entry, limit).await;
                         shard.credits.give_back(limit);
+                        ahead.extend(next.map(|next| (partition, entry.fetch_offset, next, limit)));
                         fetched
                     }
                     place => (FetchResult::refused(place_error(&place)), Pieces::new()),
@@ -189,6 +191,9 @@ impl Shard {
             }
             shard.deliver(origin, results);
             shard.flush_touched();
+            for (partition, from, next, limit) in ahead {
+                partition.read_ahead(&shard.store, from, next, limit).await;
+            }
         });
     }
 

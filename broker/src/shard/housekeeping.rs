@@ -78,6 +78,7 @@ async fn keep_house(shard: Rc<Shard>) {
             return;
         }
         check_free_space(&shard);
+        shard.store.forget_old_reads();
         reopen_after_full_disk(&shard).await;
         if let Err(error) = shard.store.keep_house().await {
             tracing::warn!(%error, "cannot delete what has expired; it is tried again");

@@ -239,30 +239,41 @@ impl Partition {
         }
     }
 
-    /// Reads from disk, or from memory if it got there meanwhile.
-    pub async fn read_any(&self, store: &Store<ShardDisk>, entry: &FetchEntry, max_bytes: usize) -> Fetched {
+    /// Reads from disk, or from memory if it got there meanwhile. From disk also the offset that follows.
+    pub async fn read_any(
+        &self,
+        store: &Store<ShardDisk>,
+        entry: &FetchEntry,
+        max_bytes: usize,
+    ) -> (Fetched, Option<Offset>) {
         loop {
             let mut slices = Vec::new();
             let plan = store.plan_read(&self.log, entry.fetch_offset, max_bytes, &mut slices);
             let Ok(ReadPlan::Cold(cold)) = plan else {
                 slices.clear();
                 return match self.read_hot(store, entry, max_bytes, &mut slices) {
-                    HotRead::Done(fetched) => fetched,
+                    HotRead::Done(fetched) => (fetched, None),
                     HotRead::OnDisk => panic!("BUG: the records were in memory a moment ago"),
                 };
             };
             match store.read_cold(&self.log, cold, entry.fetch_offset, max_bytes).await {
                 Ok(read) => {
-                    let len = read.range.len();
-                    return (self.found(len), smallvec![Piece::new(Rc::new(read.buf), read.range)]);
+                    let (len, next) = (read.range.len(), read.next());
+                    let fetched = (self.found(len), smallvec![Piece::new(Rc::new(read.buf), read.range)]);
+                    return (fetched, next);
                 }
                 Err(ColdError::Replaced { .. }) => {}
                 Err(error) => {
                     tracing::error!(log = %self.log.id(), %error, "a fetch failed");
-                    return self.refused(cold_code(&error));
+                    return (self.refused(cold_code(&error)), None);
                 }
             }
         }
+    }
+
+    /// A reader got the records of [`from`, `next`): what follows is read for it if it reads on.
+    pub async fn read_ahead(&self, store: &Store<ShardDisk>, from: Offset, next: Offset, max_bytes: usize) {
+        store.read_ahead(&self.log, from, next, max_bytes).await;
     }
 
     fn check_readable(&self, epoch: Option<LeaderEpoch>) -> Result<(), ErrorCode> {

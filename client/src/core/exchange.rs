@@ -7,15 +7,18 @@
 //! request. A request that is over its time ends the whole connection: only that tells what became
 //! of the requests behind it, and with it their order.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use protocol::model::CorrelationId;
 
 #[derive(Debug)]
 pub struct Exchange<S> {
-    next: u64,
-    waiting: HashMap<CorrelationId, Waiting<S>>,
+    /// Id of the first request in `waiting`, or of the next one if there is none.
+    first: u64,
+    /// By id, which is dense: replies come nearly in order, so this is as long as the requests under
+    /// way. The front one waits.
+    waiting: VecDeque<Option<Waiting<S>>>,
 }
 
 #[derive(Debug)]
@@ -27,38 +30,50 @@ struct Waiting<S> {
 
 impl<S> Exchange<S> {
     pub fn new() -> Exchange<S> {
-        Exchange { next: 0, waiting: HashMap::new() }
+        Exchange { first: 1, waiting: VecDeque::new() }
     }
 
     /// An id for a request that will not be answered.
     pub fn next_id(&mut self) -> CorrelationId {
-        self.next += 1;
-        CorrelationId::new(self.next)
+        self.push(None)
     }
 
     /// An id for a request whose reply shall go to `sink`.
     pub fn open(&mut self, now: Instant, timeout: Duration, sink: S) -> CorrelationId {
-        let id = self.next_id();
-        self.waiting.insert(id, Waiting { since: now, timeout, sink });
-        id
+        self.push(Some(Waiting { since: now, timeout, sink }))
+    }
+
+    fn push(&mut self, waiting: Option<Waiting<S>>) -> CorrelationId {
+        let id = self.first + self.waiting.len() as u64;
+        self.waiting.push_back(waiting);
+        self.trim();
+        CorrelationId::new(id)
     }
 
     /// Where the reply goes; `None` if nobody asked.
     pub fn close(&mut self, id: CorrelationId) -> Option<S> {
-        self.waiting.remove(&id).map(|waiting| waiting.sink)
+        let at = usize::try_from(id.get().checked_sub(self.first)?).ok()?;
+        let waiting = self.waiting.get_mut(at)?.take()?;
+        self.trim();
+        Some(waiting.sink)
+    }
+
+    fn trim(&mut self) {
+        while self.waiting.pop_front_if(|waiting| waiting.is_none()).is_some() {
+            self.first += 1;
+        }
     }
 
     /// The timeout of a request that is over it, if there is one.
     pub fn overdue(&self, now: Instant) -> Option<Duration> {
         let is_over = |waiting: &&Waiting<S>| now.saturating_duration_since(waiting.since) >= waiting.timeout;
-        self.waiting.values().find(is_over).map(|waiting| waiting.timeout)
+        self.waiting.iter().flatten().find(is_over).map(|waiting| waiting.timeout)
     }
 
     /// Everybody who still waits, in the order they asked.
     pub fn drain(&mut self) -> Vec<S> {
-        let mut waiting: Vec<_> = self.waiting.drain().collect();
-        waiting.sort_by_key(|(id, _)| *id);
-        waiting.into_iter().map(|(_, waiting)| waiting.sink).collect()
+        self.first += self.waiting.len() as u64;
+        self.waiting.drain(..).flatten().map(|waiting| waiting.sink).collect()
     }
 }
 
@@ -75,6 +90,20 @@ mod tests {
         let a = exchange.open(now, SECOND, "a");
         let b = exchange.open(now, SECOND, "b");
         assert_eq!((exchange.close(b), exchange.close(a), exchange.close(b)), (Some("b"), Some("a"), None));
+    }
+
+    #[test]
+    fn requests_without_a_reply_take_ids_and_no_room() {
+        let mut exchange = Exchange::new();
+        assert_eq!((exchange.next_id(), exchange.next_id()), (CorrelationId::new(1), CorrelationId::new(2)));
+        let a = exchange.open(Instant::now(), SECOND, "a");
+        assert_eq!((a, exchange.next_id()), (CorrelationId::new(3), CorrelationId::new(4)));
+        assert_eq!(
+            (exchange.close(CorrelationId::new(4)), exchange.close(CorrelationId::new(9))),
+            (None, None)
+        );
+        assert_eq!((exchange.close(a), exchange.waiting.len()), (Some("a"), 0));
+        assert_eq!(exchange.next_id(), CorrelationId::new(5));
     }
 
     #[test]

@@ -96,6 +96,15 @@ impl<B> Lane<B> {
         self.flights.front().is_none_or(|oldest| self.next_flight - oldest.id.0 < self.window as u64)
     }
 
+    /// Whether a batch that is pushed now may be under way together with those before it.
+    pub fn has_room_for_one_more(&self) -> bool {
+        if self.failed > 0 || self.unproven > 0 {
+            return self.failed == 0 && self.flights.is_empty() && self.waiting.is_empty();
+        }
+        let under_way = self.flights.front().map_or(0, |oldest| self.next_flight - oldest.id.0);
+        under_way + (self.waiting.len() as u64) < self.window as u64
+    }
+
     /// The next batch to send, if one may be sent.
     pub fn take(&mut self) -> Option<(FlightId, &mut B)> {
         if !self.has_room() {
@@ -230,7 +239,9 @@ mod tests {
         assert_eq!(batches(&flights), [0, 1, 2]);
         assert_eq!(lane.answered(flights[1].0), Some(1));
         assert_eq!(take(&mut lane), [], "batch 0 may still be refused, and would stand behind 3");
+        assert!(!lane.has_room_for_one_more());
         assert_eq!(lane.answered(flights[0].0), Some(0));
+        assert!(!lane.has_room_for_one_more(), "2 is under way, 3 and 4 wait: the window is spoken for");
         assert_eq!(batches(&take(&mut lane)), [3, 4]);
     }
 

@@ -5,7 +5,7 @@
 //! Cancel safe: a call that is dropped has been sent all the same, and its reply is thrown away.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::api::{ErrorResponse, Message};
 use protocol::frame::FrameKind;
@@ -24,7 +24,14 @@ pub(crate) async fn call<Q: Message, R: Message>(
         // Whoever asked may have gone.
         let _ = tell.send(answer);
     });
-    connection.submit(Q::API, |w| request.write(w), Vec::new(), Until::Reply(timeout), completion);
+    connection.submit(
+        Q::API,
+        |w| request.write(w),
+        std::iter::empty(),
+        Until::Reply(timeout),
+        Instant::now(),
+        completion,
+    );
     let answer = told.await.expect("BUG: a connection answers every request")?;
     read_reply(connection.address(), &answer)
 }

@@ -11,7 +11,6 @@
 //! Queue and completions are bounded by their users: a producer by its in-flight windows, a reader
 //! by its fetches under way.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -84,15 +83,9 @@ struct Shared {
 }
 
 struct State {
-    queue: VecDeque<Outgoing>,
+    queue: Outbox<Completion>,
     exchange: Exchange<Completion>,
     ended: Option<ConnectionError>,
-}
-
-struct Outgoing {
-    head: Vec<u8>,
-    payload: Vec<Bytes>,
-    written: Option<Completion>,
 }
 
 impl Connection {
@@ -101,7 +94,7 @@ impl Connection {
         let shared = Arc::new(Shared {
             address,
             body_limit: AtomicUsize::new(FRAME_BODY_BYTES_MAX),
-            state: Mutex::new(State { queue: VecDeque::new(), exchange: Exchange::new(), ended: None }),
+            state: Mutex::new(State { queue: Outbox::new(), exchange: Exchange::new(), ended: None }),
             queued: Notify::new(),
         });
         let (read, write) = stream.into_split();
@@ -127,16 +120,17 @@ impl Connection {
         lock(&self.0.shared.state).ended.is_some()
     }
 
-    /// Sends a request whose body is what `head` writes, and then `payload`, which is not copied.
-    pub(crate) fn submit(
+    /// Sends a request whose body is what `head` writes, and then `payload`.
+    pub(crate) fn submit<'a>(
         &self,
         api: Api,
         head: impl FnOnce(&mut Writer<'_>),
-        payload: Vec<Bytes>,
+        payload: impl Iterator<Item = &'a Bytes> + Clone,
         until: Until,
+        now: Instant,
         completion: Completion,
     ) {
-        let payload_len = payload.iter().map(Bytes::len).sum();
+        let payload_len = payload.clone().map(Bytes::len).sum();
         let mut state = lock(&self.0.shared.state);
         if let Some(error) = &state.ended {
             let error = error.clone();
@@ -144,16 +138,24 @@ impl Connection {
             return completion(Err(error));
         }
         let (id, written) = match until {
-            Until::Reply(timeout) => (state.exchange.open(Instant::now(), timeout, completion), None),
+            Until::Reply(timeout) => (state.exchange.open(now, timeout, completion), None),
             Until::Written => (state.exchange.next_id(), Some(completion)),
         };
-        let mut frame = Vec::new();
-        append_frame_with_payload(&mut frame, api, VERSION, FrameKind::Request, id, payload_len, |body| {
-            head(&mut Writer::new(body));
+        let is_first = state.queue.is_empty();
+        state.queue.write(|out| {
+            append_frame_with_payload(out, api, VERSION, FrameKind::Request, id, payload_len, |body| {
+                head(&mut Writer::new(body));
+            });
         });
-        state.queue.push_back(Outgoing { head: frame, payload, written });
+        payload.for_each(|part| state.queue.push(part));
+        if let Some(written) = written {
+            state.queue.mark(written);
+        }
         drop(state);
-        self.0.shared.queued.notify_one();
+        if is_first {
+            // Otherwise the writer has been woken, and takes this with what was there.
+            self.0.shared.queued.notify_one();
+        }
     }
 }
 
@@ -167,7 +169,7 @@ impl Shared {
         tracing::debug!(address = %self.address, %error, "connection ended");
         state.ended = Some(error.clone());
         let mut waiting = state.exchange.drain();
-        waiting.extend(state.queue.drain(..).filter_map(|outgoing| outgoing.written));
+        waiting.extend(state.queue.drain_marks());
         drop(state);
         for completion in waiting {
             completion(Err(error.clone()));
@@ -200,23 +202,16 @@ impl Drop for WriterBox {
 async fn run_writer(shared: Arc<Shared>, mut write: OwnedWriteHalf) {
     let mut writer = WriterBox { shared: Arc::clone(&shared), outbox: Outbox::new() };
     loop {
-        let queued = {
+        {
             let mut state = lock(&shared.state);
             if state.ended.is_some() {
                 return;
             }
-            std::mem::take(&mut state.queue)
-        };
-        if queued.is_empty() && writer.outbox.is_empty() {
+            writer.outbox.take_from(&mut state.queue);
+        }
+        if writer.outbox.is_empty() {
             shared.queued.notified().await;
             continue;
-        }
-        for outgoing in queued {
-            writer.outbox.push(outgoing.head.into());
-            outgoing.payload.into_iter().for_each(|part| writer.outbox.push(part));
-            if let Some(completion) = outgoing.written {
-                writer.outbox.mark(completion);
-            }
         }
         if let Err(cause) = write_some(&mut write, &mut writer.outbox).await {
             return shared.end(shared.lost(cause));

@@ -263,7 +263,7 @@ impl Request<'_> {
             let _ = tell.send(Event::Fetched { route, plan, result });
         });
         let head = |w: &mut protocol::api::Writer<'_>| FetchRequest::write(w, params, &entries);
-        connection.submit(Api::Fetch, head, Vec::new(), until, completion);
+        connection.submit(Api::Fetch, head, std::iter::empty(), until, Instant::now(), completion);
     }
 
     fn entry(&self, entry: &PlanEntry) -> FetchEntry {

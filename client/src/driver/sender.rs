@@ -10,14 +10,15 @@
 //! One task per producer, woken once per batch. It ends when the producer is closed or dropped, and
 //! its own end, with the runtime for example, abandons what is left: tickets never hang.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use protocol::api::{Acks, Api, ProduceEntry, ProduceReply, ProduceRequest, ProduceResult};
 use protocol::model::limits::PARTITIONS_PER_REQUEST_MAX;
-use protocol::model::{ErrorCode, Offset, PartitionIndex, TopicId};
+use protocol::model::{ErrorCode, Offset, TopicId};
+use smallvec::SmallVec;
 use tokio::sync::{mpsc, watch};
 
 use super::call::read_reply;
@@ -67,15 +68,14 @@ pub(crate) fn spawn(shared: Arc<Shared>) {
 enum Event {
     Dialed(Dialed),
     Identity(Asked),
-    Answered {
-        address: Arc<str>,
-        route: Route,
-        flights: Vec<Flight>,
-        result: Result<Answer, ConnectionError>,
-    },
+    Answered { address: Arc<str>, route: Route, flights: Flights, result: Result<Answer, ConnectionError> },
 }
 
+/// The batches of a request; most have one.
+type Flights = SmallVec<[Flight; 1]>;
+
 /// One batch of a request.
+#[derive(Clone)]
 struct Flight {
     queue: Arc<PartitionQueue>,
     id: FlightId,
@@ -88,6 +88,13 @@ struct Outgoing {
     bytes: Bytes,
     /// How many batches of the same partition go before it now.
     round: usize,
+}
+
+/// What goes over one connection now.
+struct Load {
+    route: Route,
+    connection: Connection,
+    batches: Vec<Outgoing>,
 }
 
 struct Sender {
@@ -202,24 +209,24 @@ impl Sender {
         while let Some(id) = self.timers.poll_due(now) {
             ready.push(Arc::clone(self.queue(id)));
         }
-        let mut outgoing = HashMap::new();
+        let mut outgoing = Vec::new();
         for queue in ready {
             self.visit(queue, now, &mut outgoing);
         }
         self.links.handle_timeout(now);
-        for (route, (connection, batches)) in outgoing {
-            for request in requests(batches, connection.body_limit()) {
-                self.produce(&connection, route, request);
+        for Load { route, connection, mut batches } in outgoing {
+            // Stable: within a round, the order of the visits.
+            batches.sort_by_key(|batch| batch.round);
+            let mut rest = &batches[..];
+            while !rest.is_empty() {
+                let (request, behind) = rest.split_at(request_len(rest, connection.body_limit()));
+                self.produce(&connection, route, request, now);
+                rest = behind;
             }
         }
     }
 
-    fn visit(
-        &mut self,
-        queue: Arc<PartitionQueue>,
-        now: Instant,
-        outgoing: &mut HashMap<Route, (Connection, Vec<Outgoing>)>,
-    ) {
+    fn visit(&mut self, queue: Arc<PartitionQueue>, now: Instant, outgoing: &mut Vec<Load>) {
         self.remember(&queue);
         let link = self.link(&queue, now);
         let mut expired = Vec::new();
@@ -232,13 +239,17 @@ impl Sender {
         }
         if let Some((route, topic, connection)) = &link {
             let mut round = 0;
+            let load = outgoing.iter().position(|load| load.route == *route).unwrap_or_else(|| {
+                outgoing.push(Load { route: *route, connection: connection.clone(), batches: Vec::new() });
+                outgoing.len() - 1
+            });
             while let Some(sending) = inner.poll_send(now) {
                 if sending.was_open {
                     queue.sticky.handle_batch_closed(queue.partition.get());
                 }
                 let flight = Flight { queue: Arc::clone(&queue), id: sending.flight };
                 let batch = Outgoing { flight, topic: *topic, bytes: sending.bytes, round };
-                outgoing.entry(*route).or_insert_with(|| (connection.clone(), Vec::new())).1.push(batch);
+                outgoing[load].batches.push(batch);
                 round += 1;
             }
         }
@@ -283,15 +294,13 @@ impl Sender {
         Some((route, topic.id, connection))
     }
 
-    fn produce(&self, connection: &Connection, route: Route, request: Vec<Outgoing>) {
+    fn produce(&self, connection: &Connection, route: Route, request: &[Outgoing], now: Instant) {
         let acks = self.shared.options.acks;
         let timeout = self.shared.cluster.request_timeout();
         let until = if acks == Acks::None { Until::Written } else { Until::Reply(timeout) };
-        let entries: Vec<(TopicId, PartitionIndex, usize)> = request
-            .iter()
-            .map(|batch| (batch.topic, batch.flight.queue.partition, batch.bytes.len()))
-            .collect();
-        let (flights, payload) = request.into_iter().map(|batch| (batch.flight, batch.bytes)).unzip();
+        let entries =
+            request.iter().map(|batch| (batch.topic, batch.flight.queue.partition, batch.bytes.len()));
+        let flights: Flights = request.iter().map(|batch| batch.flight.clone()).collect();
         // The address only: a completion that held its connection would keep it open for ever.
         let (tell, address) = (self.tell.clone(), Arc::clone(connection.address()));
         let completion = Box::new(move |result| {
@@ -300,9 +309,10 @@ impl Sender {
         });
         let timeout_ms = self.shared.cluster.request_timeout_ms();
         let head = |w: &mut protocol::api::Writer<'_>| {
-            ProduceRequest::write_head(w, acks, timeout_ms, entries.into_iter());
+            ProduceRequest::write_head(w, acks, timeout_ms, entries);
         };
-        connection.submit(Api::Produce, head, payload, until, completion);
+        let payload = request.iter().map(|batch| &batch.bytes);
+        connection.submit(Api::Produce, head, payload, until, now, completion);
     }
 
     fn handle_answer(&self, address: &Arc<str>, flights: &[Flight], result: Result<Answer, ConnectionError>) {
@@ -396,30 +406,15 @@ fn timed_out(
     }
 }
 
-/// Cuts batches for one connection into requests: round by round, each within its limits. A batch
-/// that the broker does not even read alone is sent all the same, and refused.
-fn requests(mut batches: Vec<Outgoing>, body_limit: usize) -> Vec<Vec<Outgoing>> {
-    // Stable: within a round, the order of the visits.
-    batches.sort_by_key(|batch| batch.round);
+/// How many of `batches`, which are in the order of their rounds, make the next request: of one round,
+/// within its limits. A batch that the broker does not even read alone is sent all the same, and refused.
+fn request_len(batches: &[Outgoing], body_limit: usize) -> usize {
     let limit = body_limit.min(PRODUCE_REQUEST_BYTES_MAX);
-    let mut requests: Vec<Vec<Outgoing>> = Vec::new();
-    let (mut bytes, mut round) = (0, 0);
-    for batch in batches {
-        let len = ProduceEntry::LEN + batch.bytes.len();
-        match requests.last_mut() {
-            Some(request)
-                if batch.round == round
-                    && bytes + len <= limit
-                    && request.len() < PARTITIONS_PER_REQUEST_MAX =>
-            {
-                bytes += len;
-                request.push(batch);
-            }
-            _ => {
-                (bytes, round) = (REQUEST_HEAD_BYTES + len, batch.round);
-                requests.push(vec![batch]);
-            }
-        }
-    }
-    requests
+    let round = batches.first().map_or(0, |first| first.round);
+    let mut bytes = REQUEST_HEAD_BYTES;
+    let fits = |batch: &&Outgoing| {
+        bytes += ProduceEntry::LEN + batch.bytes.len();
+        batch.round == round && bytes <= limit
+    };
+    batches.iter().take(PARTITIONS_PER_REQUEST_MAX).take_while(fits).count().max(1)
 }

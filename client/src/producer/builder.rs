@@ -28,6 +28,8 @@ pub(crate) struct ProducerOptions {
     pub acks: Acks,
     pub linger: Duration,
     pub batch_bytes: usize,
+    /// `None` if nothing was said about it.
+    pub backlog_batch_bytes: Option<usize>,
     pub buffer_bytes: usize,
     pub in_flight: usize,
     pub compression: Codec,
@@ -37,6 +39,15 @@ pub(crate) struct ProducerOptions {
     pub partitioner: Partitioner,
     pub topic: Option<Arc<str>>,
     pub idempotent: bool,
+}
+
+impl ProducerOptions {
+    /// What a batch grows to while it cannot be sent.
+    pub fn backlog_batch_bytes(&self) -> usize {
+        let grown =
+            || self.batch_bytes.saturating_mul(limits::BACKLOG_GROWTH).min(limits::BACKLOG_BATCH_BYTES_MAX);
+        self.backlog_batch_bytes.unwrap_or_else(grown).max(self.batch_bytes)
+    }
 }
 
 #[must_use = "nothing is sent before build()"]
@@ -67,6 +78,7 @@ impl ProducerBuilder {
             acks: Acks::All,
             linger: limits::LINGER,
             batch_bytes: limits::BATCH_BYTES,
+            backlog_batch_bytes: None,
             buffer_bytes: limits::BUFFER_BYTES,
             in_flight: limits::IN_FLIGHT_PER_PARTITION,
             compression: Codec::None,
@@ -101,10 +113,18 @@ impl ProducerBuilder {
         self
     }
 
-    /// A batch is closed when it has this size; 64 KiB by default, at most 8 MiB. The topic's
-    /// `max.message.bytes` lowers it.
+    /// A batch that can be sent is closed when it has this size; 64 KiB by default, at most 8 MiB. The
+    /// topic's `max.message.bytes` lowers it.
     pub fn batch_bytes(mut self, bytes: usize) -> Self {
         self.options.batch_bytes = bytes.clamp(1, BATCH_BYTES_MAX);
+        self
+    }
+
+    /// A batch that cannot be sent, because `in_flight` batches are under way already, goes on filling
+    /// up to this size; 16 times `batch_bytes` by default, but 1 MiB at most. `batch_bytes` or less
+    /// makes all batches the same. The topic's `max.message.bytes` lowers it.
+    pub fn backlog_batch_bytes(mut self, bytes: usize) -> Self {
+        self.options.backlog_batch_bytes = Some(bytes.min(BATCH_BYTES_MAX));
         self
     }
 

@@ -17,6 +17,12 @@ mod ticket;
 pub(crate) use ticket::BatchState;
 pub use ticket::Ticket;
 
+mod topics;
+
+mod clock;
+
+mod spares;
+
 mod shared;
 pub(crate) use shared::{PartitionQueue, Shared};
 

@@ -3,21 +3,23 @@
 //!     enqueue ─▶ topic ─▶ partition ─▶ budget ─▶ queue (mutex) ─▶ ready list ─▶ wake the task
 //!                (RwLock)             (semaphore)                 once per batch, not per record
 //!
-//! Napkin: a record of 100 B at 4 M/s has 250 ns: a clock (20), the topic (20), lock and append (60
-//! and the copy), a dozen uncontended atomics (60). Measured, `speed` in tests/sockets, two cores
-//! shared with other work: 167 to 232 ns at 100 B, 275 to 467 ns at 1 KiB.
-//! Lock order: topics, then a queue; the ready list and a batch's state are taken alone.
+//! Napkin: a record of 100 B at 5 M/s has 200 ns: the coarse clock (5), the topic (5), lock and append
+//! (40 and the copy), a dozen uncontended atomics (60); its share of checksum, system calls and the
+//! acknowledgement is as much again. Measured: docs/performance-client.md.
+//! Lock order: topics, a queue, the spare buffers; the ready list and a batch's state are taken alone.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
-use std::time::{Instant, SystemTime};
 
-use protocol::model::{PartitionIndex, Timestamp, TopicName};
+use protocol::batch::Codec;
+use protocol::model::{PartitionIndex, TopicName};
 use tokio::sync::{Notify, Semaphore, TryAcquireError};
 
 use super::builder::{Partitioner, ProducerOptions};
+use super::clock::WallClock;
+use super::spares::Spares;
 use super::ticket::{BatchState, Outcome, Ticket};
+use super::topics::{TopicQueues, Topics};
 use crate::core::backoff::Backoff;
 use crate::core::metadata::Topic;
 use crate::core::partitioner::{Sticky, partition_of_key};
@@ -34,10 +36,11 @@ const HEADERS_ON_STACK: usize = 8;
 pub(crate) struct Shared {
     pub cluster: Arc<Cluster>,
     pub options: ProducerOptions,
-    topics: RwLock<HashMap<Arc<str>, TopicQueues>>,
+    topics: RwLock<Topics>,
     next_queue: AtomicUsize,
     /// Bytes that may still be accepted. First come, first served.
     budget: Semaphore,
+    spares: Spares,
     ready: Mutex<Vec<Arc<PartitionQueue>>>,
     /// Wakes the producer's task.
     pub wake: Notify,
@@ -50,12 +53,6 @@ pub(crate) struct Shared {
     /// Held while a topic is looked up, so that a thousand waiting sends ask one after the other
     /// and all but the first find the answer.
     looking_up: tokio::sync::Mutex<()>,
-}
-
-struct TopicQueues {
-    topic: Arc<Topic>,
-    queues: Vec<Arc<PartitionQueue>>,
-    sticky: Arc<Sticky>,
 }
 
 pub(crate) struct PartitionQueue {
@@ -90,6 +87,7 @@ impl Shared {
             options,
             topics: RwLock::default(),
             next_queue: AtomicUsize::new(0),
+            spares: Spares::default(),
             ready: Mutex::default(),
             wake: Notify::new(),
             closed: AtomicBool::new(false),
@@ -125,7 +123,7 @@ impl Shared {
     pub(crate) async fn append(&self, record: Record) -> Result<Ticket, SendError> {
         let charge = self.charge(&record)?;
         let name = Arc::clone(self.topic_name(&record)?);
-        if !self.read_topics().contains_key(&name) {
+        if self.read_topics().get(&name).is_none() {
             let topic = self.look_up(&name).await?;
             self.install(topic);
         }
@@ -153,7 +151,9 @@ impl Shared {
     }
 
     fn append_to(&self, topic: &TopicQueues, record: &Record, charge: u32) -> Result<Ticket, SendError> {
-        let timestamp = record.timestamp.unwrap_or_else(|| Timestamp::from_system_time(SystemTime::now()));
+        if record.headers.is_empty() {
+            return self.append_with_headers(topic, record, &[], charge);
+        }
         let mut on_stack = [("", None); HEADERS_ON_STACK];
         let in_heap: Vec<(&str, Option<&[u8]>)>;
         let headers = match on_stack.get_mut(..record.headers.len()) {
@@ -168,8 +168,18 @@ impl Shared {
                 &in_heap
             }
         };
+        self.append_with_headers(topic, record, headers, charge)
+    }
+
+    fn append_with_headers(
+        &self,
+        topic: &TopicQueues,
+        record: &Record,
+        headers: &[(&str, Option<&[u8]>)],
+        charge: u32,
+    ) -> Result<Ticket, SendError> {
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
-        let fields = RecordRef { timestamp, key, value, headers, charge: charge as usize };
+        let fields = RecordRef { timestamp: record.timestamp, key, value, headers, charge: charge as usize };
         let (index, is_sticky) = self.choose(topic, record)?;
         let when_full = if is_sticky { WhenFull::Stop } else { WhenFull::OpenNext };
         match self.append_to_partition(topic, index, fields, when_full) {
@@ -208,19 +218,26 @@ impl Shared {
     ) -> Result<Ticket, NotAppended> {
         let queue = &topic.queues[index as usize];
         let state = || Arc::new(BatchState::new(Arc::clone(&queue.topic), queue.partition));
-        let appended = lock(&queue.queue).append(fields, when_full, Instant::now, state);
-        let (wake, closed) = match &appended {
-            Ok(appended) => (appended.wake, appended.closed),
+        let mut inner = lock(&queue.queue);
+        if let Some(len) = inner.wants_buffer()
+            && let Some(buffer) = self.spares.take(len)
+        {
+            inner.give_buffer(buffer);
+        }
+        let appended = inner.append(fields, when_full, &WallClock, state);
+        drop(inner);
+        let (wake, full) = match &appended {
+            Ok(appended) => (appended.wake, appended.full),
             Err(NotAppended::Full { wake }) => (*wake, true),
             Err(_) => (false, false),
         };
-        if closed && when_full == WhenFull::Stop {
+        if full && when_full == WhenFull::Stop {
             topic.sticky.handle_batch_closed(index);
         }
         if wake {
             self.make_ready(queue);
         }
-        appended.map(|appended| Ticket::new(appended.state, appended.index, fields.timestamp))
+        appended.map(|appended| Ticket::new(appended.state, appended.index, appended.timestamp))
     }
 
     fn not_appended(&self, topic: &TopicQueues, error: NotAppended) -> SendError {
@@ -289,7 +306,7 @@ impl Shared {
             return;
         }
         let partitions = topic.partition_count();
-        let known = topics.entry(Arc::clone(&topic.name)).or_insert_with(|| TopicQueues {
+        let known = topics.get_or_insert_with(&topic.name, || TopicQueues {
             topic: Arc::clone(&topic),
             queues: Vec::new(),
             sticky: Arc::new(Sticky::new((jitter() * f64::from(partitions)) as u32, partitions)),
@@ -316,6 +333,7 @@ impl Shared {
         let options = QueueOptions {
             linger: self.options.linger,
             batch_bytes: self.options.batch_bytes,
+            backlog_batch_bytes: self.options.backlog_batch_bytes(),
             in_flight: self.options.in_flight,
             compression: self.options.compression,
             delivery_timeout: self.options.delivery_timeout,
@@ -334,7 +352,8 @@ impl Shared {
 
     /// Takes over what the cluster's metadata say by now.
     pub(crate) fn refresh_topics(&self) {
-        let names: Vec<Arc<str>> = self.read_topics().keys().cloned().collect();
+        let names: Vec<Arc<str>> =
+            self.read_topics().iter().map(|topic| Arc::clone(&topic.topic.name)).collect();
         for topic in names.iter().filter_map(|name| self.cluster.topic(name)) {
             if topic.partition_count() > 0 {
                 self.install(topic);
@@ -367,8 +386,12 @@ impl Shared {
     /// Gives a batch its outcome, and its bytes back to the buffer.
     pub(crate) fn finish(&self, batch: ClosedBatch<Arc<BatchState>>, outcome: Outcome) {
         let ClosedBatch { state, bytes, charged, .. } = batch;
-        state.complete(outcome, bytes);
+        let is_delivered = outcome.is_ok();
+        state.complete(outcome, &bytes);
         self.budget.add_permits(charged);
+        if is_delivered && self.options.compression == Codec::None {
+            self.spares.put(bytes);
+        }
     }
 
     /// The batches that have no outcome yet. They will be sent without more linger. `each` sees
@@ -442,10 +465,10 @@ impl Shared {
     }
 
     fn queues(&self) -> Vec<Arc<PartitionQueue>> {
-        self.read_topics().values().flat_map(|topic| topic.queues.iter().cloned()).collect()
+        self.read_topics().iter().flat_map(|topic| topic.queues.iter().cloned()).collect()
     }
 
-    fn read_topics(&self) -> RwLockReadGuard<'_, HashMap<Arc<str>, TopicQueues>> {
+    fn read_topics(&self) -> RwLockReadGuard<'_, Topics> {
         self.topics.read().unwrap_or_else(PoisonError::into_inner)
     }
 }

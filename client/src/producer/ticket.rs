@@ -15,6 +15,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use protocol::batch::decode_batch;
 use protocol::model::{Offset, PartitionIndex, RecordCount, Timestamp};
+use smallvec::SmallVec;
 
 use crate::driver::lock;
 use crate::error::SendError;
@@ -35,7 +36,7 @@ pub(crate) struct BatchState {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    wakers: Vec<Waker>,
+    wakers: SmallVec<[Waker; 1]>,
     /// Somebody will ask for the records if they are not delivered.
     keep_undelivered: bool,
     undelivered: Option<Bytes>,
@@ -47,11 +48,11 @@ impl BatchState {
     }
 
     /// Tells the outcome to all records; `bytes` are the batch.
-    pub(crate) fn complete(&self, outcome: Outcome, bytes: Bytes) {
+    pub(crate) fn complete(&self, outcome: Outcome, bytes: &Bytes) {
         let wakers = {
             let mut waiting = lock(&self.waiting);
             if outcome.is_err() && waiting.keep_undelivered {
-                waiting.undelivered = Some(bytes);
+                waiting.undelivered = Some(bytes.clone());
             }
             let first = self.outcome.set(outcome).is_ok();
             assert!(first, "BUG: a batch has one outcome");
@@ -190,7 +191,7 @@ mod tests {
             assert!(Pin::new(&mut a).poll(cx).is_pending());
             assert!(Pin::new(&mut b).poll(cx).is_pending());
         }
-        state.complete(Ok(Some(Offset::new(40))), Bytes::new());
+        state.complete(Ok(Some(Offset::new(40))), &Bytes::new());
         assert_eq!(counter.0.load(Ordering::Relaxed), 2);
         let Poll::Ready(Ok(delivery)) = Pin::new(&mut b).poll(cx) else { panic!() };
         assert_eq!((delivery.offset, delivery.partition), (Some(Offset::new(47)), PartitionIndex::new(3)));
@@ -205,7 +206,7 @@ mod tests {
         builder.try_append(at, Some(b"k"), Some(b"v"), &[("h", None)]).unwrap();
         builder.try_append(at, None, None, &[]).unwrap();
         state.keep_undelivered();
-        state.complete(Err(SendError::Closed), builder.finish());
+        state.complete(Err(SendError::Closed), &builder.finish());
         let records = state.take_undelivered();
         assert_eq!(records.len(), 2);
         assert_eq!(

@@ -75,8 +75,9 @@ async fn lost_connections_lose_and_double_no_record_and_keep_the_order() {
     let (broker, client) = broker_and_client().await;
     broker.topic("t", 3, &[]);
     broker.state.faults.hang_up_after.store(20, Ordering::Relaxed);
-    let producer =
-        client.producer().batch_bytes(1 << 10).retry_backoff(Duration::from_millis(5)).build().unwrap();
+    // Batches that grow while they wait would be too few requests.
+    let builder = client.producer().batch_bytes(1 << 10).backlog_batch_bytes(1 << 10);
+    let producer = builder.retry_backoff(Duration::from_millis(5)).build().unwrap();
     let tickets = enqueue_many(&producer, "t", 0..30_000).await;
     for ticket in tickets {
         tokio::time::timeout(SOON, ticket).await.expect("in time").unwrap();

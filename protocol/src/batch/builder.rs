@@ -4,8 +4,9 @@
 //!     finish     ─▶ │ header      │ records, compressed if there is a codec │   one `Bytes`
 //!
 //! No allocation per record: a record is written where it will be sent from. Without a codec the
-//! buffer itself becomes the batch; with one, the buffer is kept for the next batch and the compressed
-//! copy is sent. Base offset 0 and leader epoch −1 stand for "the broker says".
+//! buffer itself becomes the batch, and the next batch makes another unless it is given one that was
+//! used before; with one, the buffer is kept for the next batch and the compressed copy is sent. Base
+//! offset 0 and leader epoch −1 stand for "the broker says".
 
 use bytes::Bytes;
 use zerocopy::big_endian::{I16, I32, I64, U16, U32};
@@ -13,7 +14,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::codec::{self, Codec};
 use super::header::{self, BatchHeader, CRC_START, HEADER_LEN, MAGIC};
-use super::varint::{VARINT_LEN_MAX, VARLONG_LEN_MAX, put_varint, put_varlong, varint_len, varlong_len};
+use super::varint::{Numbers, VARINT_LEN_MAX, VARLONG_LEN_MAX, put_varint, varint_len, varlong_len};
 use crate::model::limits::{BATCH_BYTES_MAX, RECORDS_PER_BATCH_MAX};
 use crate::model::{LeaderEpoch, ProducerEpoch, ProducerId, RecordCount, Sequence, Timestamp};
 
@@ -40,8 +41,11 @@ pub enum BuildError {
 #[derive(Debug)]
 pub struct BatchBuilder {
     codec: Codec,
-    /// Room for the header, then the records.
+    /// Room for the header, then the records. Without capacity before the first record of a batch,
+    /// unless it was kept, or given.
     buffer: Vec<u8>,
+    /// Bytes that the next batch will have, about.
+    next_len: usize,
     count: u32,
     base_timestamp: Timestamp,
     max_timestamp: Timestamp,
@@ -65,7 +69,8 @@ impl BatchBuilder {
     pub fn new(codec: Codec) -> BatchBuilder {
         BatchBuilder {
             codec,
-            buffer: empty_buffer(FIRST_CAPACITY),
+            buffer: Vec::new(),
+            next_len: FIRST_CAPACITY,
             count: 0,
             base_timestamp: Timestamp::NONE,
             max_timestamp: Timestamp::NONE,
@@ -98,6 +103,9 @@ impl BatchBuilder {
         if len > BATCH_BYTES_MAX {
             return Err(BuildError::TooLarge { len });
         }
+        if self.buffer.is_empty() {
+            self.buffer = empty_buffer(self.next_len);
+        }
         self.buffer.reserve(record_len);
         record.put(body_len, &mut self.buffer);
         self.max_timestamp = if self.is_empty() { timestamp } else { self.max_timestamp.max(timestamp) };
@@ -108,7 +116,22 @@ impl BatchBuilder {
 
     /// Bytes of the batch so far, if it were not compressed.
     pub fn estimated_len(&self) -> usize {
-        self.buffer.len()
+        self.buffer.len().max(HEADER_LEN)
+    }
+
+    /// How large a buffer the next batch could do with; `None` if it has one.
+    #[inline]
+    pub fn wants_buffer(&self) -> Option<usize> {
+        self.buffer.is_empty().then_some(self.next_len)
+    }
+
+    /// Uses `buffer`, whatever it holds, for the next batch; a no-op if that has one.
+    pub fn give_buffer(&mut self, mut buffer: Vec<u8>) {
+        if self.buffer.is_empty() {
+            buffer.clear();
+            buffer.resize(HEADER_LEN, 0);
+            self.buffer = buffer;
+        }
     }
 
     pub fn record_count(&self) -> RecordCount {
@@ -144,8 +167,8 @@ impl BatchBuilder {
             Codec::None => {
                 // The next batch will be about as large as this one; an eighth more avoids a copy of it
                 // all for the sake of its last record.
-                let next = empty_buffer(self.buffer.len() + self.buffer.len() / 8);
-                std::mem::replace(&mut self.buffer, next)
+                self.next_len = self.buffer.len() + self.buffer.len() / 8;
+                std::mem::take(&mut self.buffer)
             }
             codec => {
                 let (_, records) = self.buffer.split_at(HEADER_LEN);
@@ -234,13 +257,23 @@ impl Record<'_> {
     }
 
     fn put(&self, body_len: usize, out: &mut Vec<u8>) {
-        put_varint(out, wire_len(body_len));
-        let start = out.len();
-        out.push(0);
-        put_varlong(out, self.timestamp_delta);
-        put_varint(out, wire_count(self.offset_delta));
-        put_bytes_field(out, self.key);
-        put_bytes_field(out, self.value);
+        let start = out.len() + varint_len(wire_len(body_len));
+        let mut head = Numbers::default();
+        head.varint(wire_len(body_len));
+        head.zero();
+        head.varlong(self.timestamp_delta);
+        head.varint(wire_count(self.offset_delta));
+        match self.key {
+            Some(key) => {
+                head.varint(wire_len(key.len()));
+                out.extend_from_slice(head.take());
+                out.extend_from_slice(key);
+            }
+            None => head.varint(-1),
+        }
+        head.varint(self.value.map_or(-1, |value| wire_len(value.len())));
+        out.extend_from_slice(head.take());
+        out.extend_from_slice(self.value.unwrap_or_default());
         put_varint(out, wire_len(self.headers.len()));
         for (key, value) in self.headers {
             put_bytes_field(out, Some(key.as_bytes()));

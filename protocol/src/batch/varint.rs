@@ -72,6 +72,54 @@ fn put_unsigned(out: &mut Vec<u8>, mut value: u64) {
     out.push(low_byte(value));
 }
 
+/// Numbers that stand side by side, gathered so that they go into a buffer with one copy.
+#[derive(Debug, Default)]
+pub(super) struct Numbers {
+    bytes: [u8; NUMBERS_LEN_MAX],
+    len: usize,
+}
+
+/// What stands before a record's value: length, attributes, both deltas, and two lengths.
+const NUMBERS_LEN_MAX: usize = VARINT_LEN_MAX * 4 + 1 + VARLONG_LEN_MAX;
+
+impl Numbers {
+    #[inline]
+    pub fn zero(&mut self) {
+        self.put(0);
+    }
+
+    #[inline]
+    pub fn varint(&mut self, value: i32) {
+        self.unsigned(u64::from(zigzag_32(value)));
+    }
+
+    #[inline]
+    pub fn varlong(&mut self, value: i64) {
+        self.unsigned(zigzag_64(value));
+    }
+
+    /// What was gathered since the last `take`.
+    #[inline]
+    pub fn take(&mut self) -> &[u8] {
+        &self.bytes[..std::mem::take(&mut self.len)]
+    }
+
+    #[inline]
+    fn unsigned(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.put(low_byte(value) | 0x80);
+            value >>= 7;
+        }
+        self.put(low_byte(value));
+    }
+
+    #[inline]
+    fn put(&mut self, byte: u8) {
+        self.bytes[self.len] = byte;
+        self.len += 1;
+    }
+}
+
 /// Bytes that [`put_varint`] writes.
 #[inline]
 pub(super) fn varint_len(value: i32) -> usize {

@@ -34,6 +34,11 @@ impl<D: Disk> ColdBatches<D> {
     pub fn bytes(&self) -> &[u8] {
         self.buf.as_ref().get(self.range.clone()).unwrap_or(&[])
     }
+
+    /// The offset behind the last record.
+    pub fn next(&self) -> Option<Offset> {
+        batches(self.bytes()).filter_map(Result::ok).last().map(|batch| batch.next_offset())
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +61,7 @@ pub enum TimeSearch<D: Disk> {
 
 impl<D: Disk> Store<D> {
     /// Reads whole batches from the one that contains `offset`, at most `max_bytes` but at least one.
+    /// They may have been read ahead ([`Store::read_ahead`]).
     pub async fn read_cold(
         &self,
         log: &Rc<OpenLog<D>>,
@@ -63,11 +69,14 @@ impl<D: Disk> Store<D> {
         offset: Offset,
         max_bytes: usize,
     ) -> Result<ColdBatches<D>, ColdError> {
-        self.read_from(log, read, Some(offset), max_bytes).await
+        match self.take_ahead(log, &read, offset, max_bytes).await {
+            Some(found) => Ok(found),
+            None => self.read_from(log, read, Some(offset), max_bytes).await,
+        }
     }
 
     /// As [`Store::read_cold`]; without an offset, from the batch at `read.at` on.
-    async fn read_from(
+    pub(super) async fn read_from(
         &self,
         log: &Rc<OpenLog<D>>,
         read: ColdRead,
@@ -131,7 +140,10 @@ impl<D: Disk> Store<D> {
         let from = align_down(at);
         let lead = (at - from) as usize;
         let len = (lead + want).min((read.end - from) as usize);
+        let begun = (self.options.clock)();
         let buf = file.read_at(from, len.next_multiple_of(BLOCK)).await.map_err(io)?;
+        let taken = (self.options.clock)().saturating_duration_since(begun);
+        count(&self.counters.cold_read_us, taken.as_micros() as u64);
         count(&self.counters.cold_reads, 1);
         count(&self.counters.cold_read_bytes, buf.as_ref().len() as u64);
         if buf.as_ref().len() < len {

@@ -49,6 +49,10 @@ counters! {
     prepared_bytes,
     cold_reads,
     cold_read_bytes,
+    /// Microseconds that they took, one beside the other.
+    cold_read_us,
+    /// Cold reads whose records had been read ahead.
+    ahead_hits,
     fenced_logs,
     /// Batches of idempotent producers that had been stored before.
     duplicate_batches,

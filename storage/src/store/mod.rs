@@ -3,7 +3,7 @@
 //!     accept ─▶ Log ─ dirty ─▶ lane 1 ┐ write ┐ flush ┐ release      commit rounds (commit.rs)
 //!                              lane 2 ┘       └ write ┘ flush ┐ …    two in flight, released in order
 //!     Log ─ wants space ─▶ maintenance: zeroes ahead, finished segments, checkpoints (maintain.rs)
-//!     Log ─ cold read ─▶ O_DIRECT read, checked                                    (cold.rs)
+//!     Log ─ cold read ─▶ O_DIRECT read, checked (cold.rs), the next one ahead      (ahead.rs)
 //!     old segments ─▶ expire (retain.rs) │ compact (compact.rs) │ are read again (scrub.rs)
 //!
 //! A `Store` belongs to one thread. Its owner runs two lanes and some maintenance tasks, whatever its
@@ -37,6 +37,9 @@ use files::{LogFiles, OpenFiles};
 
 mod maintain;
 pub use maintain::MAINTENANCE_TASKS;
+
+mod ahead;
+use ahead::ReadAhead;
 
 mod cold;
 pub use cold::{ColdBatches, ColdError, TimeSearch};
@@ -155,6 +158,7 @@ pub struct Store<D: Disk> {
     /// Logs in the order in which their cached chunks were made.
     cached: RefCell<VecDeque<(Weak<OpenLog<D>>, usize)>>,
     cached_bytes: Cell<usize>,
+    ahead: ReadAhead<D>,
     pub counters: StoreCounters,
 }
 
@@ -175,6 +179,7 @@ impl<D: Disk> Store<D> {
             rounds_released: Cell::new(0),
             cached: RefCell::default(),
             cached_bytes: Cell::new(0),
+            ahead: ReadAhead::default(),
             counters: StoreCounters::default(),
             options,
         }

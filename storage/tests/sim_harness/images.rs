@@ -20,6 +20,7 @@ pub struct Seen {
     closed_files: u64,
     fsyncs: u64,
     whole_syncs: u64,
+    ahead_hits: u64,
 }
 
 impl Seen {
@@ -32,6 +33,7 @@ impl Seen {
         self.closed_files += counters.closed_files.get();
         self.fsyncs += counters.fsyncs.get();
         self.whole_syncs += counters.whole_syncs.get();
+        self.ahead_hits += counters.ahead_hits.get();
     }
 
     pub fn join(&mut self, other: &Seen) {
@@ -43,6 +45,7 @@ impl Seen {
         self.closed_files += other.closed_files;
         self.fsyncs += other.fsyncs;
         self.whole_syncs += other.whole_syncs;
+        self.ahead_hits += other.ahead_hits;
     }
 
     pub fn check(&self) {
@@ -55,9 +58,18 @@ impl Seen {
             closed_files,
             fsyncs,
             whole_syncs,
+            ahead_hits,
         } = *self;
-        let least =
-            [compactions, compacted_records, deleted_segments, duplicates, closed_files, fsyncs, whole_syncs];
+        let least = [
+            compactions,
+            compacted_records,
+            deleted_segments,
+            duplicates,
+            closed_files,
+            fsyncs,
+            whole_syncs,
+            ahead_hits,
+        ];
         assert!(least.iter().all(|count| 0 < *count), "something never happened: {self:?}");
     }
 }

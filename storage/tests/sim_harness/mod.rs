@@ -93,6 +93,8 @@ impl Events<SimDisk> for Listener {
 pub struct Workload {
     pub disk: SimDisk,
     pub store: Rc<Store<SimDisk>>,
+    /// Where the last read of each log ended.
+    pub reading: BTreeMap<LogId, Offset>,
     pub told: Rc<RefCell<Told>>,
     pub history: History,
     pub logs: Vec<LogId>,
@@ -217,6 +219,7 @@ impl Workload {
         Workload {
             disk,
             store,
+            reading: BTreeMap::new(),
             told,
             history,
             logs,

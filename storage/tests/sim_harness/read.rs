@@ -78,7 +78,11 @@ pub async fn read_until_error(
             ReadPlan::AtEnd => panic!("at the end at {offset} of {end}"),
             ReadPlan::Hot { .. } => slices.iter().flat_map(|slice| slice.bytes().to_vec()).collect(),
             ReadPlan::Cold(cold) => match store.read_cold(log, cold, offset, 10_000).await {
-                Ok(read) => read.bytes().to_vec(),
+                Ok(read) => {
+                    let next = read.next().expect("a read has a batch");
+                    store.read_ahead(log, offset, next, 10_000).await;
+                    read.bytes().to_vec()
+                }
                 Err(error) => return (batches, Some(error)),
             },
         };

@@ -7,6 +7,7 @@
 //! there, at the offset told, and all acknowledged ones stand in order; one that is said not to be
 //! there is not.
 
+use super::tests::{At, options};
 use super::*;
 use dedup::{Claim, Dedup, Verdict};
 use proptest::prelude::*;
@@ -21,15 +22,9 @@ const DELIVERY: Duration = Duration::from_secs(1);
 const BATCH_BYTES: usize = 400;
 
 fn queue(in_flight: usize) -> Queue<usize> {
-    let options = QueueOptions {
-        linger: Duration::from_millis(5),
-        batch_bytes: BATCH_BYTES,
-        in_flight,
-        compression: Codec::None,
-        delivery_timeout: DELIVERY,
-        retry_backoff: Duration::from_millis(100),
-        idempotent: true,
-    };
+    // Batches grow for half of the windows.
+    let backlog_batch_bytes = if in_flight.is_multiple_of(2) { 900 } else { BATCH_BYTES };
+    let options = QueueOptions { idempotent: true, backlog_batch_bytes, ..options(in_flight) };
     Queue::new(options, 1000)
 }
 
@@ -40,8 +35,9 @@ fn identity(epoch: i16) -> Identity {
 fn append(queue: &mut Queue<usize>, now: Instant, len: usize, batch: usize) -> Appended<usize> {
     let value = vec![1; len];
     let timestamp = Timestamp::from_millis(7);
-    let fields = RecordRef { timestamp, key: None, value: Some(&value), headers: &[], charge: len };
-    queue.append(fields, WhenFull::OpenNext, || now, || batch).unwrap()
+    let fields =
+        RecordRef { timestamp: Some(timestamp), key: None, value: Some(&value), headers: &[], charge: len };
+    queue.append(fields, WhenFull::OpenNext, &At(now), || batch).unwrap()
 }
 
 /// Batches of one record each, each full.

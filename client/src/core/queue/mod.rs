@@ -12,7 +12,13 @@
 //! If the producer is idempotent, a batch gets its sequence when it is sent for the first time. It is
 //! written into the batch while that is built, as far as it can be foretold, and otherwise then.
 //! A batch is not closed before it can be sent: while the window is full, the open batch goes on
-//! filling beyond its linger, up to its size.
+//! filling beyond its linger and its size, up to `backlog_batch_bytes`:
+//!
+//!     window has room    │64 K│64 K│ ─▶             small batches, sent as soon as they are full
+//!     window is full     │────── up to 1 MiB ──────│   what waits anyway waits in one batch
+//!
+//! Five batches are all that an idempotent producer may have under way, so their size decides how much
+//! a commit of the broker can take: 320 KiB at 64 KiB a batch, and the disk idles.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +31,9 @@ use super::backoff::Backoff;
 use super::lane::{Failed, FlightId, Lane};
 use super::sequence::{Identity, Sequencer, Stamp};
 
+mod append;
+pub use append::{Appended, Clock, NotAppended, RecordRef, WhenFull};
+
 #[cfg(test)]
 mod tests;
 
@@ -35,7 +44,10 @@ mod idempotence;
 #[derive(Clone, Copy, Debug)]
 pub struct QueueOptions {
     pub linger: Duration,
+    /// A batch that can be sent is closed when it has this size.
     pub batch_bytes: usize,
+    /// One that cannot goes on filling up to this size.
+    pub backlog_batch_bytes: usize,
     pub in_flight: usize,
     pub compression: Codec,
     pub delivery_timeout: Duration,
@@ -62,8 +74,12 @@ pub struct Queue<S> {
 #[derive(Debug)]
 struct Open<S> {
     since: Instant,
+    /// The same; a coarse clock may lag behind it.
+    since_time: Timestamp,
     charged: usize,
     flush: bool,
+    /// At this size another batch's worth of records is in it.
+    full_at: usize,
     state: S,
 }
 
@@ -107,45 +123,6 @@ impl<S> ClosedBatch<S> {
     }
 }
 
-/// The fields of a record, borrowed.
-#[derive(Clone, Copy, Debug)]
-pub struct RecordRef<'a> {
-    pub timestamp: Timestamp,
-    pub key: Option<&'a [u8]>,
-    pub value: Option<&'a [u8]>,
-    pub headers: &'a [(&'a str, Option<&'a [u8]>)],
-    /// What it is charged in the producer's buffer.
-    pub charge: usize,
-}
-
-/// A record's place in its batch.
-#[derive(Debug)]
-pub struct Appended<S> {
-    pub state: S,
-    pub index: u32,
-    /// Whether the driver has something to do now.
-    pub wake: bool,
-    /// Whether a batch was closed.
-    pub closed: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum NotAppended {
-    /// The batch is closed and none was opened, as asked. The driver has something to do if `wake`.
-    Full { wake: bool },
-    /// The record alone makes a batch of `bytes`.
-    TooLarge { bytes: usize, limit: usize },
-    /// The producer is closed.
-    Sealed,
-}
-
-/// Whether `append` may open a new batch after closing a full one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum WhenFull {
-    OpenNext,
-    Stop,
-}
-
 /// A batch to be sent now.
 #[derive(Debug)]
 pub struct Sending {
@@ -175,42 +152,79 @@ impl<S: Clone> Queue<S> {
         self.batch_bytes_max = bytes;
     }
 
-    /// Adds a record to the open batch. `now` and `state` are asked only if a batch is opened.
+    /// Adds a record to the open batch. `state` is asked only if a batch is opened.
     pub fn append(
         &mut self,
         record: RecordRef<'_>,
         when_full: WhenFull,
-        now: impl Fn() -> Instant,
+        clock: &impl Clock,
         state: impl FnOnce() -> S,
     ) -> Result<Appended<S>, NotAppended> {
         if self.sealed {
             return Err(NotAppended::Sealed);
         }
-        let limit = self.options.batch_bytes.min(self.batch_bytes_max);
         let record_bytes = record_size_upper_bound(record.key, record.value, record.headers);
         let mut closed = false;
-        if self.open.is_some() && self.builder.estimated_len() + record_bytes > limit {
+        if self.open.is_some() && self.is_full(self.builder.estimated_len() + record_bytes - 1) {
             self.close_open();
             closed = true;
             if when_full == WhenFull::Stop {
                 return Err(NotAppended::Full { wake: self.may_send() });
             }
         }
-        let opened = self.open.is_none();
-        self.build(record)?;
-        let open =
-            self.open.get_or_insert_with(|| Open { since: now(), charged: 0, flush: false, state: state() });
+        let (opened, batch_bytes) = (self.open.is_none(), self.options.batch_bytes);
+        let (since, now) = match &self.open {
+            Some(open) if record.timestamp.is_none() => (open.since, clock.coarse().max(open.since_time)),
+            Some(open) => (open.since, open.since_time),
+            None => clock.now(),
+        };
+        let timestamp = record.timestamp.unwrap_or(now);
+        self.build(record, timestamp)?;
+        let len = self.builder.estimated_len();
+        let open = self.open.get_or_insert_with(|| Open {
+            since,
+            since_time: now,
+            charged: 0,
+            flush: false,
+            full_at: batch_bytes,
+            state: state(),
+        });
         open.charged += record.charge;
+        let full = closed || len >= open.full_at;
+        if full {
+            open.full_at = len + batch_bytes;
+        }
         let (state, index) = (open.state.clone(), self.builder.record_count().get() - 1);
-        if self.builder.estimated_len() >= limit {
+        if self.is_full(len) {
             self.close_open();
             closed = true;
         }
-        Ok(Appended { state, index, wake: (opened || closed) && self.may_send(), closed })
+        let wake = (opened || closed) && self.may_send();
+        Ok(Appended { state, index, timestamp, wake, full: full || closed })
     }
 
-    fn build(&mut self, record: RecordRef<'_>) -> Result<(), NotAppended> {
-        let RecordRef { timestamp, key, value, headers, .. } = record;
+    /// Whether a batch of `len` bytes takes no more: it can be sent, or is as large as it may become.
+    fn is_full(&self, len: usize) -> bool {
+        let max = self.batch_bytes_max;
+        if len < self.options.batch_bytes.min(max) {
+            return false;
+        }
+        len >= self.options.backlog_batch_bytes.min(max)
+            || (self.may_send() && self.lane.has_room_for_one_more())
+    }
+
+    /// How large a buffer the next batch could do with, if it has none yet.
+    pub fn wants_buffer(&self) -> Option<usize> {
+        self.builder.wants_buffer()
+    }
+
+    /// A buffer that was another batch's.
+    pub fn give_buffer(&mut self, buffer: Vec<u8>) {
+        self.builder.give_buffer(buffer);
+    }
+
+    fn build(&mut self, record: RecordRef<'_>, timestamp: Timestamp) -> Result<(), NotAppended> {
+        let RecordRef { key, value, headers, .. } = record;
         match self.builder.try_append(timestamp, key, value, headers) {
             Ok(()) => {}
             Err(BuildError::TooLarge { len }) => {
@@ -300,7 +314,8 @@ impl<S: Clone> Queue<S> {
         let was_open = !self.lane.is_waiting();
         if was_open {
             let linger = self.options.linger;
-            self.open.as_ref().filter(|open| open.flush || open.since + linger <= now)?;
+            let is_full = self.is_full(self.builder.estimated_len());
+            self.open.as_ref().filter(|open| is_full || open.flush || open.since + linger <= now)?;
             self.close_open();
         }
         let (flight, batch) = self.lane.take()?;

@@ -14,22 +14,39 @@ const LINGER: Duration = Duration::from_millis(5);
 const DELIVERY: Duration = Duration::from_secs(1);
 const BATCH_BYTES: usize = 400;
 
-fn queue(in_flight: usize) -> Queue<usize> {
-    let options = QueueOptions {
+/// A clock that stands still.
+pub(super) struct At(pub Instant);
+
+impl Clock for At {
+    fn now(&self) -> (Instant, Timestamp) {
+        (self.0, Timestamp::from_millis(7))
+    }
+
+    fn coarse(&self) -> Timestamp {
+        Timestamp::from_millis(5)
+    }
+}
+
+pub(super) fn options(in_flight: usize) -> QueueOptions {
+    QueueOptions {
         linger: LINGER,
         batch_bytes: BATCH_BYTES,
+        backlog_batch_bytes: BATCH_BYTES,
         in_flight,
         compression: Codec::None,
         delivery_timeout: DELIVERY,
         retry_backoff: Duration::from_millis(100),
         idempotent: false,
-    };
-    Queue::new(options, 1000)
+    }
+}
+
+fn queue(in_flight: usize) -> Queue<usize> {
+    Queue::new(options(in_flight), 1000)
 }
 
 fn record(value: &[u8]) -> RecordRef<'_> {
     RecordRef {
-        timestamp: Timestamp::from_millis(7),
+        timestamp: Some(Timestamp::from_millis(7)),
         key: None,
         value: Some(value),
         headers: &[],
@@ -38,7 +55,7 @@ fn record(value: &[u8]) -> RecordRef<'_> {
 }
 
 fn append(queue: &mut Queue<usize>, now: Instant, len: usize, batch: usize) -> Appended<usize> {
-    queue.append(record(&vec![1; len]), WhenFull::OpenNext, || now, || batch).unwrap()
+    queue.append(record(&vec![1; len]), WhenFull::OpenNext, &At(now), || batch).unwrap()
 }
 
 #[test]
@@ -56,11 +73,21 @@ fn a_batch_is_closed_by_linger_and_the_driver_is_woken_once() {
 }
 
 #[test]
+fn a_coarse_clock_never_puts_a_record_before_the_first_of_its_batch() {
+    let (mut queue, start) = (queue(2), Instant::now());
+    let mut append = |millis: Option<i64>| {
+        let record = RecordRef { timestamp: millis.map(Timestamp::from_millis), ..record(b"") };
+        queue.append(record, WhenFull::OpenNext, &At(start), || 0).unwrap().timestamp.millis()
+    };
+    assert_eq!([append(None), append(None), append(Some(3)), append(None)], [7, 7, 3, 7]);
+}
+
+#[test]
 fn a_full_batch_goes_at_once_and_a_flushed_one_too() {
     let (mut queue, start) = (queue(2), Instant::now());
     append(&mut queue, start, 200, 0);
     let second = append(&mut queue, start, 200, 1);
-    assert!(second.closed && second.wake);
+    assert!(second.full && second.wake);
     assert_eq!((second.state, second.index), (1, 0), "it opened the next batch");
     assert!(queue.poll_send(start).is_some());
     assert!(queue.poll_send(start).is_none());
@@ -83,10 +110,39 @@ fn while_the_window_is_full_the_open_batch_fills_beyond_its_linger() {
 }
 
 #[test]
+fn a_batch_that_cannot_be_sent_grows_and_goes_with_the_first_answer() {
+    let options = QueueOptions { backlog_batch_bytes: 800, ..options(1) };
+    let (mut queue, start): (Queue<usize>, _) = (Queue::new(options, 1000), Instant::now());
+    assert!(append(&mut queue, start, 390, 0).full);
+    assert_eq!(queue.states().count(), 1);
+    assert!(!append(&mut queue, start, 200, 1).full, "the one place is spoken for, though nobody sent yet");
+    let first = queue.poll_send(start).unwrap();
+    let grown = append(&mut queue, start, 200, 2);
+    assert!(grown.full && !grown.wake, "keyless records go on, the batch stays open");
+    assert!(!append(&mut queue, start, 10, 3).full);
+    assert!(queue.poll_send(start).is_none());
+    queue.handle_answer(first.flight).unwrap();
+    let second = queue.poll_send(start).unwrap();
+    assert!(second.was_open, "without waiting for its linger");
+    assert_eq!(queue.handle_answer(second.flight).unwrap().records, RecordCount::new(3));
+}
+
+#[test]
+fn a_batch_that_cannot_be_sent_ends_at_its_largest_size() {
+    let options = QueueOptions { backlog_batch_bytes: 800, ..options(1) };
+    let (mut queue, start): (Queue<usize>, _) = (Queue::new(options, 1000), Instant::now());
+    for batch in 0..6 {
+        append(&mut queue, start, 250, batch);
+    }
+    // 250 + 250 > 400; then 250, 250 and 250 with 61 of header are 832.
+    assert_eq!(queue.states().copied().collect::<Vec<_>>(), [0, 1, 3, 5]);
+}
+
+#[test]
 fn a_sticky_record_does_not_open_a_batch_behind_a_full_one() {
     let (mut queue, start) = (queue(1), Instant::now());
     append(&mut queue, start, 300, 0);
-    let full = queue.append(record(&[1; 300]), WhenFull::Stop, || start, || 1);
+    let full = queue.append(record(&[1; 300]), WhenFull::Stop, &At(start), || 1);
     assert_eq!(full.unwrap_err(), NotAppended::Full { wake: true });
     assert!(queue.poll_send(start).is_some());
     assert!(queue.states().count() == 1);
@@ -96,13 +152,13 @@ fn a_sticky_record_does_not_open_a_batch_behind_a_full_one() {
 fn a_record_that_no_batch_of_the_topic_holds_is_refused_and_changes_nothing() {
     let (mut queue, start) = (queue(1), Instant::now());
     append(&mut queue, start, 10, 0);
-    let large = queue.append(record(&[1; 950]), WhenFull::OpenNext, || start, || 1);
+    let large = queue.append(record(&[1; 950]), WhenFull::OpenNext, &At(start), || 1);
     assert!(matches!(large, Err(NotAppended::TooLarge { limit: 1000, .. })), "{large:?}");
     // Larger than a batch should be, but the topic takes it: a batch of its own.
     let alone = append(&mut queue, start, 900, 2);
-    assert!(alone.closed && alone.index == 0);
+    assert!(alone.full && alone.index == 0);
     assert_eq!(queue.states().copied().collect::<Vec<_>>(), [0, 2]);
-    let huge = queue.append(record(&vec![1; 9 << 20]), WhenFull::OpenNext, || start, || 3);
+    let huge = queue.append(record(&vec![1; 9 << 20]), WhenFull::OpenNext, &At(start), || 3);
     assert!(matches!(huge, Err(NotAppended::TooLarge { .. })), "{huge:?}");
 }
 
@@ -145,7 +201,7 @@ fn a_sealed_queue_takes_nothing_and_drains_everything() {
     append(&mut queue, start, 10, 2);
     let flight = queue.poll_send(start).unwrap().flight;
     queue.seal();
-    let refused = queue.append(record(b"x"), WhenFull::OpenNext, || start, || 3);
+    let refused = queue.append(record(b"x"), WhenFull::OpenNext, &At(start), || 3);
     assert_eq!(refused.unwrap_err(), NotAppended::Sealed);
     let drained: Vec<_> = queue.drain().into_iter().map(|(batch, unsure)| (batch.state, unsure)).collect();
     assert_eq!(drained, [(0, true), (1, false), (2, false)]);
@@ -219,8 +275,10 @@ struct Model {
 
 impl Model {
     fn new(in_flight: usize) -> Model {
+        // Batches grow for half of the windows.
+        let backlog_batch_bytes = if in_flight.is_multiple_of(2) { 900 } else { BATCH_BYTES };
         Model {
-            queue: queue(in_flight),
+            queue: Queue::new(QueueOptions { backlog_batch_bytes, ..options(in_flight) }, 1000),
             now: Instant::now(),
             batches: Vec::new(),
             outcomes: BTreeMap::new(),
@@ -249,7 +307,7 @@ impl Model {
     fn append(&mut self, len: usize) {
         let (now, next) = (self.now, self.batches.len());
         let value = vec![1; len];
-        let appended = self.queue.append(record(&value), WhenFull::OpenNext, || now, || next).unwrap();
+        let appended = self.queue.append(record(&value), WhenFull::OpenNext, &At(now), || next).unwrap();
         if appended.state == next {
             self.batches.push(0);
         }
