@@ -1,7 +1,7 @@
 //! Every named limit and default of the client, in one place.
 //!
-//!     record ──▶ buffer (32 MiB) ──▶ batch (64 KiB to 1 MiB, 5 ms) ──▶ Produce request (8 MiB, 5 a partition)
-//!     record ◀── prefetch (8 MiB) ◀── partition (1 MiB) ◀─── Fetch reply (one outstanding a connection)
+//!     record ──▶ buffer (32 MiB) ──▶ batch (64 to 256 KiB, 5 ms) ──▶ Produce request (8 MiB, 5 a partition)
+//!     record ◀── prefetch (8 MiB) ◀── partition (2 MiB) ◀─── Fetch reply (one outstanding a connection)
 //!
 //! Defaults are Kafka's where Kafka has one, so that nobody is surprised. The batch is larger than
 //! Kafka's 16 KiB: the costs of a batch (its request, its commit, its acknowledgement) are shared by
@@ -34,8 +34,8 @@ pub const LINGER: Duration = Duration::from_millis(5);
 pub const BATCH_BYTES: usize = 64 << 10;
 
 /// While it cannot be sent, a batch grows to so many times its size, up to what a topic takes by default.
-pub const BACKLOG_GROWTH: usize = 16;
-pub const BACKLOG_BATCH_BYTES_MAX: usize = 1 << 20;
+pub const BACKLOG_GROWTH: usize = 4;
+pub const BACKLOG_BATCH_BYTES_MAX: usize = 256 << 10;
 
 /// Buffers of acknowledged batches that a producer keeps for the next ones.
 pub const SPARE_BUFFERS_BYTES: usize = 8 << 20;

@@ -81,13 +81,14 @@ impl<B: Buf> OpenChunk<B> {
     pub fn seal(mut self, buffers: &impl Buffers<Buf = B>) -> Chunk<B> {
         let written = align_up(self.len as u64) as usize;
         self.buf.as_mut()[self.len..written].fill(0);
-        let buf = if written * 4 <= self.buf.as_ref().len() {
+        let allocated = self.buf.as_ref().len();
+        let (buf, memory) = if written * 4 <= allocated {
             let mut small = buffers.alloc(written);
             small.as_mut().copy_from_slice(&self.buf.as_ref()[..written]);
-            small
+            (small, written)
         } else {
             self.buf.trim(written);
-            self.buf
+            (self.buf, allocated)
         };
         Chunk {
             segment: self.segment,
@@ -97,6 +98,7 @@ impl<B: Buf> OpenChunk<B> {
             base: self.base,
             next: self.next,
             buf: Rc::new(buf),
+            memory: memory.next_power_of_two(),
         }
     }
 }
@@ -110,6 +112,7 @@ pub struct Chunk<B> {
     base: Offset,
     next: Offset,
     buf: Rc<B>,
+    memory: usize,
 }
 
 impl<B> Clone for Chunk<B> {
@@ -164,8 +167,9 @@ impl<B: Buf> Chunk<B> {
         &(*self.buf).as_ref()[start..self.len]
     }
 
-    /// What the chunk costs while it is kept.
+    /// What the chunk costs while it is kept: trimming gives nothing back, and the pool rounds up to
+    /// powers of two.
     pub fn memory(&self) -> usize {
-        (*self.buf).as_ref().len()
+        self.memory
     }
 }

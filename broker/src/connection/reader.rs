@@ -18,11 +18,14 @@ use protocol::model::limits::HELLO_BODY_BYTES_MAX;
 use protocol::model::{CorrelationId, ErrorCode, ShardId};
 
 use super::Connection;
-use super::receive_buffer::{RECEIVE_BYTES_MAX, ReceiveBuffer};
+use super::receive_buffer::ReceiveBuffer;
 use crate::runtime;
 
 /// How long a refused peer may take to read why, before the socket is closed on it.
 const FAREWELL: Duration = Duration::from_millis(500);
+
+/// How long a buffer stays larger than [`RECEIVE_BYTES_MAX`] after the last large frame.
+const OVERSIZED_FOR: Duration = Duration::from_millis(500);
 
 /// Whether a connection is served here.
 pub enum Admission {
@@ -163,9 +166,10 @@ impl<S: Service> Reader<S> {
             self.service.flush();
             self.wait_for_peer().await;
             let capacity = self.grow(wanted, filled).await;
-            let free = self.buffer.free(capacity);
-            let room = free.len();
-            let received = self.connection.socket.read(free).await.unwrap_or(0);
+            let Some((received, room)) = self.read(capacity).await else {
+                self.shrink();
+                continue;
+            };
             if received == 0 {
                 return None;
             }
@@ -174,16 +178,32 @@ impl<S: Service> Reader<S> {
         }
     }
 
+    /// Bytes received, 0 at the end of the stream, and how many there was room for. `None` if a buffer
+    /// that a large frame has left behind was not needed for some time.
+    async fn read(&mut self, capacity: usize) -> Option<(usize, usize)> {
+        let oversized = self.buffer.is_oversized();
+        let free = self.buffer.free(capacity);
+        let room = free.len();
+        let read = self.connection.socket.read(free);
+        let received = match oversized {
+            false => read.await,
+            true => runtime::with_timeout(OVERSIZED_FOR, read).await?,
+        };
+        Some((received.unwrap_or(0), room))
+    }
+
+    /// Gives back what only large frames need.
+    fn shrink(&mut self) {
+        self.buffer.shrink();
+        let keep = self.buffer.capacity();
+        if keep < self.reserved {
+            self.service.release(self.reserved - keep);
+            self.reserved = keep;
+        }
+    }
+
     /// Has the memory promised that the next read needs.
     async fn grow(&mut self, frame_len: usize, filled: bool) -> usize {
-        if frame_len <= RECEIVE_BYTES_MAX && self.buffer.capacity() > RECEIVE_BYTES_MAX {
-            self.buffer.shrink();
-            let keep = self.buffer.capacity();
-            if keep <= RECEIVE_BYTES_MAX && keep < self.reserved {
-                self.service.release(self.reserved - keep);
-                self.reserved = keep;
-            }
-        }
         let capacity = self.buffer.wanted_capacity(frame_len, filled);
         if self.reserved < capacity && self.buffer.capacity() < capacity {
             let more = capacity - self.reserved;

@@ -4,13 +4,14 @@
 //!     0       start                                           end    len
 //!
 //! Contiguous, so that a frame is read in place; it is copied once, into a chunk, and that copy is
-//! cheap (x0.93 to 1.01, datapath.md). Grows with the peer's rate and shrinks when it is idle.
+//! cheap (x0.93 to 1.01, datapath.md). Grows with the peer's rate and with its frames, and shrinks when
+//! the peer has sent nothing for a while: new memory for each large frame costs x0.6.
 
 /// What a connection costs while it is idle.
 pub const RECEIVE_BYTES_MIN: usize = 16 << 10;
 
 /// How large a buffer grows by itself; a larger frame makes room for itself.
-pub const RECEIVE_BYTES_MAX: usize = 256 << 10;
+pub const RECEIVE_BYTES_MAX: usize = 512 << 10;
 
 pub struct ReceiveBuffer {
     bytes: Vec<u8>,
@@ -65,9 +66,14 @@ impl ReceiveBuffer {
         assert!(self.end <= self.bytes.len(), "BUG: received more than there was room for");
     }
 
+    /// Whether there is more than it takes, and nothing unread.
+    pub fn is_oversized(&self) -> bool {
+        self.start == self.end && RECEIVE_BYTES_MAX < self.capacity()
+    }
+
     /// Gives memory back that a large frame had needed. Only while nothing is unread.
     pub fn shrink(&mut self) {
-        if self.start == self.end && RECEIVE_BYTES_MAX < self.capacity() {
+        if self.is_oversized() {
             self.bytes.truncate(RECEIVE_BYTES_MAX);
             self.bytes.shrink_to_fit();
         }

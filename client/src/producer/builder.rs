@@ -121,7 +121,7 @@ impl ProducerBuilder {
     }
 
     /// A batch that cannot be sent, because `in_flight` batches are under way already, goes on filling
-    /// up to this size; 16 times `batch_bytes` by default, but 1 MiB at most. `batch_bytes` or less
+    /// up to this size; 4 times `batch_bytes` by default, but 256 KiB at most. `batch_bytes` or less
     /// makes all batches the same. The topic's `max.message.bytes` lowers it.
     pub fn backlog_batch_bytes(mut self, bytes: usize) -> Self {
         self.options.backlog_batch_bytes = Some(bytes.min(BATCH_BYTES_MAX));

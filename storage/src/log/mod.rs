@@ -382,6 +382,7 @@ impl<B: Buf> Log<B> {
             segment: chunk.segment(),
             at: chunk.file_pos(),
             buf: chunk.buf().clone(),
+            memory: chunk.memory(),
             data_end: chunk.end_pos(),
             needs_own_flush: segment.prepared() < chunk.write_end(),
         });

@@ -34,6 +34,8 @@ pub struct PlannedWrite<B> {
     /// Position in the file; a multiple of the block size, as is the buffer's length.
     pub at: u64,
     pub buf: Rc<B>,
+    /// What the buffer costs while it is kept.
+    pub memory: usize,
     /// Position behind the last batch in the buffer.
     pub data_end: u64,
     /// Whether the write changes the file's extents or size, so that only an fdatasync of this very

@@ -124,7 +124,7 @@ impl<D: Disk> Store<D> {
             if let Some(plan) = plan {
                 count(&self.counters.written_chunks, plan.writes.len() as u64);
                 for write in &plan.writes {
-                    self.keep_cached(&log, (*write.buf).as_ref().len());
+                    self.keep_cached(&log, write.memory);
                 }
                 // More than a round takes stays for the next one; what waits for a preparation comes
                 // back with its completion.
