@@ -214,7 +214,7 @@ async fn check_all(addr: &str, acknowledged: &[(u32, u64, Stamp)]) {
 #[tokio::test]
 async fn ten_times_too_much_costs_no_memory_and_no_record() {
     let limit = env("RINGLOG_OVERLOAD_MIB", 256) << 20;
-    let load = Duration::from_secs(env("RINGLOG_OVERLOAD_SECS", 3));
+    let load = Duration::from_secs(env("RINGLOG_OVERLOAD_SECS", 2));
     let scratch = Scratch::new("overload");
     let limit_setting = format!("broker.memory_limit={limit}");
     let mut broker =
