@@ -104,7 +104,7 @@ fn fetch(workload: &mut Workload, share: u8) {
         let (start, end) = log.read(|log| (log.start(), log.high_watermark()));
         let offset = Offset::new(start.get() + (end.get() - start.get()) * u64::from(share) / 256);
         let continued =
-            workload.reading.get(&id).filter(|next| share % 2 == 0 && (start..end).contains(next));
+            workload.reading.get(&id).filter(|next| share.is_multiple_of(2) && (start..end).contains(next));
         let offset = continued.copied().unwrap_or(offset);
         let mut slices = Vec::new();
         let plan = workload.store.plan_read(&log, offset, 5000, &mut slices).expect("within the log");

@@ -121,6 +121,7 @@ impl<S: Service> Reader<S> {
     async fn run(&mut self) {
         while let Some(header) = self.next_frame(self.service.frame_bytes_max()).await {
             self.service.wait_for_room().await;
+            self.wait_for_peer().await;
             let body = &self.buffer.unread()[FRAME_HEADER_LEN..header.frame_len()];
             match header.kind {
                 FrameKind::Request => self.service.request(&self.connection, header, body),
@@ -132,6 +133,16 @@ impl<S: Service> Reader<S> {
             }
             self.buffer.consume(header.frame_len());
             runtime::yield_if_needed().await;
+        }
+    }
+
+    /// Waits until the peer has taken its replies but for what it may owe. Many requests may have come in
+    /// one read, so each of them asks.
+    async fn wait_for_peer(&self) {
+        let limit = self.service.connection_out_bytes();
+        if limit < self.connection.owed() {
+            self.service.flush();
+            self.connection.wait_until_owed_at_most(limit).await;
         }
     }
 
@@ -153,7 +164,7 @@ impl<S: Service> Reader<S> {
             };
             // Nothing more can be done with what is here: let the replies go before waiting.
             self.service.flush();
-            self.connection.wait_until_owed_at_most(self.service.connection_out_bytes()).await;
+            self.wait_for_peer().await;
             let capacity = self.grow(wanted, filled).await;
             let Some((received, room)) = self.read(capacity).await else {
                 self.shrink();

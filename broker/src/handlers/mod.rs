@@ -64,7 +64,8 @@ fn begin_entries<E>(
     let parts = u32::try_from(entries.len()).expect("BUG: read() bounds the list");
     if parts == 0 {
         shard.touch(connection);
-        return Request { connection: connection.clone(), header, remaining: 0, waiting }.reply();
+        return Request { connection: connection.clone(), header, remaining: 0, waiting, promised: 0 }
+            .reply();
     }
     let request = shard.requests.borrow_mut().begin(connection, header, parts, waiting);
     for (part, entry) in (0..parts).zip(entries) {

@@ -32,14 +32,19 @@ pub fn handle(
         let results = smallvec![ProduceResult::refused(ErrorCode::RequestTimedOut); parts as usize];
         shard.requests.borrow_mut().begin(connection, header, parts, Waiting::Produce { results })
     });
+    let mut forwarded = 0;
     for (part, set) in (0..parts).zip(request.partitions()) {
         let origin = key.map(|request| Origin { shard: shard.id, request, part });
-        produce_one(shard, set, origin);
+        forwarded += produce_one(shard, set, origin);
+    }
+    if let Some(key) = key {
+        shard.promise_until_answered(key, forwarded);
     }
     Ok(())
 }
 
-fn produce_one(shard: &Rc<Shard>, set: ProducePartition<'_>, origin: Option<Origin>) {
+/// Returns how many bytes went to another shard.
+fn produce_one(shard: &Rc<Shard>, set: ProducePartition<'_>, origin: Option<Origin>) -> usize {
     match shard.locate(set.topic, set.partition) {
         Place::Here(partition) => shard.append(&partition, set.records, origin),
         Place::Elsewhere(owner) => {
@@ -47,8 +52,10 @@ fn produce_one(shard: &Rc<Shard>, set: ProducePartition<'_>, origin: Option<Orig
             let records = Bytes::copy_from_slice(set.records);
             let (topic, partition) = (set.topic, set.partition);
             shard.send(owner, ShardMessage::Produce { origin, topic, partition, records });
+            return set.records.len();
         }
         Place::NoTopic => shard.refuse(origin, ErrorCode::UnknownTopicId),
         Place::NoPartition => shard.refuse(origin, ErrorCode::UnknownTopicOrPartition),
     }
+    0
 }

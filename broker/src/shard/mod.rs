@@ -171,8 +171,18 @@ impl Shard {
     pub fn complete(&self, origin: Origin, answer: impl FnOnce(&mut Waiting)) {
         let done = self.requests.borrow_mut().complete(origin.request, answer);
         if let Some(request) = done {
+            self.credits.give_back(request.promised);
             self.touch(&request.connection.clone());
             request.reply();
+        }
+    }
+
+    /// Counts what another shard keeps for a request against this one, whose connection brought it: the
+    /// other cannot stop reading from that.
+    pub fn promise_until_answered(&self, request: RequestKey, bytes: usize) {
+        if 0 < bytes {
+            self.credits.take(bytes);
+            self.requests.borrow_mut().get_mut(request).promised = bytes;
         }
     }
 

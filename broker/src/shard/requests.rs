@@ -50,6 +50,8 @@ pub struct Request {
     /// Parts that have not been answered.
     pub remaining: u32,
     pub waiting: Waiting,
+    /// Bytes of memory that are promised to it until it is answered.
+    pub promised: usize,
 }
 
 #[derive(Default)]
@@ -65,7 +67,8 @@ impl Requests {
         parts: u32,
         waiting: Waiting,
     ) -> RequestKey {
-        let request = Request { connection: connection.clone(), header, remaining: parts, waiting };
+        let request =
+            Request { connection: connection.clone(), header, remaining: parts, waiting, promised: 0 };
         RequestKey(self.table.insert(request))
     }
 

@@ -60,6 +60,11 @@ impl Raw {
         (raw, reply)
     }
 
+    /// A second handle to the connection, for another thread.
+    pub fn twin(&self) -> Raw {
+        Raw { socket: self.socket.try_clone().unwrap(), next: self.next }
+    }
+
     pub fn send(&mut self, bytes: &[u8]) {
         self.socket.write_all(bytes).unwrap();
     }
@@ -144,6 +149,11 @@ impl Raw {
     }
 
     pub fn send_fetch(&mut self, params: FetchParams, entries: &[(TopicId, u32, u64)]) {
+        self.send_fetches(params, entries, 1);
+    }
+
+    /// Sends the same fetch so many times, in one write.
+    pub fn send_fetches(&mut self, params: FetchParams, entries: &[(TopicId, u32, u64)], times: u64) {
         let entries: Vec<FetchEntry> = entries
             .iter()
             .map(|(topic, partition, offset)| FetchEntry {
@@ -156,7 +166,14 @@ impl Raw {
             .collect();
         let mut body = Vec::new();
         FetchRequest::write(&mut Writer::new(&mut body), params, &entries);
-        self.request(Api::Fetch, VERSION, &body);
+        let mut frames = Vec::new();
+        for correlation in (self.next..self.next + times).map(CorrelationId::new) {
+            append_frame(&mut frames, Api::Fetch, VERSION, FrameKind::Request, correlation, |out| {
+                out.extend_from_slice(&body);
+            });
+        }
+        self.next += times;
+        self.send(&frames);
     }
 
     pub fn fetched(&mut self) -> FetchReply {

@@ -55,6 +55,10 @@ impl Broker {
         self.process.wait().expect("it was started by us");
     }
 
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Whether it has not ended by itself.
     pub fn is_alive(&mut self) -> bool {
         self.process.try_wait().expect("it was started by us").is_none()
