@@ -319,6 +319,17 @@ mod tests {
     }
 
     #[test]
+    fn records_from_long_ago_share_a_segment() {
+        let mut log = log(LogConfig { segment_ms: Some(100), ..LogConfig::tiny() });
+        for now in 1_000_000..1_000_003 {
+            append_at(&mut log, 10, at(now), at(5));
+        }
+        assert_eq!(log.segments().count(), 1, "the clock counts, not their time");
+        append_at(&mut log, 10, at(1_000_100), at(5));
+        assert_eq!(log.segments().count(), 2);
+    }
+
+    #[test]
     fn a_lazy_log_is_flushed_by_count_or_by_time() {
         let flush = FlushPolicy { ms: Some(1000), messages: Some(3) };
         let mut log = log(LogConfig { flush, ..LogConfig::tiny() });

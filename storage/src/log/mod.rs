@@ -289,7 +289,11 @@ impl<B: Buf> Log<B> {
         if self.open.as_ref().is_none_or(|chunk| !chunk.has_room(batch.len())) {
             self.open_chunk(batch.len(), buffers);
         }
+        let begins = self.active().is_empty();
         self.active_mut().push(base, next, len, batch.max_timestamp(), now);
+        if begins {
+            self.active_mut().mark_born(now);
+        }
         let epoch = self.epoch;
         self.open.as_mut().expect("BUG: opened above").push(batch.as_bytes(), base, next, epoch);
         self.producers.apply(batch, base, next, now);

@@ -53,8 +53,8 @@ pub struct Extent {
     pub next: Offset,
     /// Largest timestamp of all batches; `Timestamp::MIN` if there are none.
     pub max_timestamp: Timestamp,
-    /// When the first batch was appended, or its timestamp if that is earlier (`segment.ms` counts
-    /// from here); `Timestamp::MIN` if there is none.
+    /// When the first batch was appended (`segment.ms` counts from here); what recovery has read again
+    /// was appended at its timestamp, as far as it knows. `Timestamp::MIN` if there is none.
     pub born: Timestamp,
     /// When the last batch was appended, by the broker's clock.
     pub appended: Timestamp,

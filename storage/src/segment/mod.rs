@@ -157,6 +157,12 @@ impl Segment {
         self.extent.push(next, len, max_timestamp, now);
     }
 
+    /// The first batch was appended at `now`, whatever its timestamp: records that are older than
+    /// `segment.ms` when they come must not begin a segment each.
+    pub fn mark_born(&mut self, now: Timestamp) {
+        self.extent.born = now;
+    }
+
     pub fn seal(&mut self, producers: Vec<u8>) {
         self.sealed = true;
         self.producers = Some(producers.into());

@@ -128,7 +128,7 @@ impl<D: Disk> Store<D> {
         if !self.ahead.note(log.id, from, next) {
             return;
         }
-        let mut next = next;
+        let (mut next, max_bytes) = (next, self.cold_bytes(max_bytes));
         for _ in 0..AHEAD_DEPTH {
             let slot = match self.ahead.find(log.id, next) {
                 Some(slot) => slot,

@@ -8,6 +8,7 @@
 use std::io;
 use std::ops::Range;
 use std::rc::Rc;
+use std::time::Duration;
 
 use protocol::batch::{Batch, batches};
 use protocol::model::limits::BATCH_BYTES_MAX;
@@ -18,6 +19,15 @@ use crate::disk::{BLOCK, Disk, DiskFile, align_down};
 use crate::log::ColdRead;
 use crate::log::read::{position_in, whole_batches};
 use crate::segment::index::INDEX_INTERVAL;
+
+/// Cold reads under way at a time. Two keep the disk busy; each more is one that a commit waits behind.
+const COLD_READS_MAX: usize = 2;
+
+/// Most bytes of a cold read while records are being committed, which wait behind it for the disk.
+const COLD_BYTES_BESIDE_COMMITS: usize = 256 << 10;
+
+/// For how long after a commit there may be another one soon.
+const COMMITS_AGAIN: Duration = Duration::from_millis(100);
 
 /// Bytes of one read by scrub and compaction.
 const WINDOW: usize = 1 << 20;
@@ -69,10 +79,18 @@ impl<D: Disk> Store<D> {
         offset: Offset,
         max_bytes: usize,
     ) -> Result<ColdBatches<D>, ColdError> {
+        let max_bytes = self.cold_bytes(max_bytes);
         match self.take_ahead(log, &read, offset, max_bytes).await {
             Some(found) => Ok(found),
             None => self.read_from(log, read, Some(offset), max_bytes).await,
         }
+    }
+
+    /// What a reader who wants `max_bytes` gets from disk at a time.
+    pub(super) fn cold_bytes(&self, max_bytes: usize) -> usize {
+        let since = self.last_round.get().map(|last| (self.options.clock)().saturating_duration_since(last));
+        let beside_commits = since.is_some_and(|since| since < COMMITS_AGAIN);
+        if beside_commits { max_bytes.min(COLD_BYTES_BESIDE_COMMITS) } else { max_bytes }
     }
 
     /// As [`Store::read_cold`]; without an offset, from the batch at `read.at` on.
@@ -140,8 +158,14 @@ impl<D: Disk> Store<D> {
         let from = align_down(at);
         let lead = (at - from) as usize;
         let len = (lead + want).min((read.end - from) as usize);
+        self.read_ended
+            .until(|| (self.reading.get() < COLD_READS_MAX).then(|| self.reading.set(self.reading.get() + 1)))
+            .await;
         let begun = (self.options.clock)();
-        let buf = file.read_at(from, len.next_multiple_of(BLOCK)).await.map_err(io)?;
+        let read_all = file.read_at(from, len.next_multiple_of(BLOCK)).await;
+        self.reading.set(self.reading.get() - 1);
+        self.read_ended.notify();
+        let buf = read_all.map_err(io)?;
         let taken = (self.options.clock)().saturating_duration_since(begun);
         count(&self.counters.cold_read_us, taken.as_micros() as u64);
         count(&self.counters.cold_reads, 1);

@@ -312,6 +312,7 @@ impl<D: Disk> Store<D> {
 
     fn release(&self, parts: Vec<Part<D>>, events: &impl Events<D>) {
         count(&self.counters.commits, 1);
+        self.last_round.set(Some((self.options.clock)()));
         for part in parts {
             match part.result {
                 Ok(()) => {

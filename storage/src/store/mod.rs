@@ -159,6 +159,11 @@ pub struct Store<D: Disk> {
     cached: RefCell<VecDeque<(Weak<OpenLog<D>>, usize)>>,
     cached_bytes: Cell<usize>,
     ahead: ReadAhead<D>,
+    /// Cold reads under way, and a change of their number.
+    reading: Cell<usize>,
+    read_ended: Notify,
+    /// When a round was last released.
+    last_round: Cell<Option<Instant>>,
     pub counters: StoreCounters,
 }
 
@@ -180,6 +185,9 @@ impl<D: Disk> Store<D> {
             cached: RefCell::default(),
             cached_bytes: Cell::new(0),
             ahead: ReadAhead::default(),
+            reading: Cell::new(0),
+            read_ended: Notify::default(),
+            last_round: Cell::new(None),
             counters: StoreCounters::default(),
             options,
         }
