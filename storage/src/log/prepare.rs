@@ -24,7 +24,7 @@ const PREPARE_BYTES_MIN: u64 = 128 << 10;
 const PREPARE_BYTES_MAX: u64 = 16 << 20;
 
 /// A log that writes more than this in a round extends its file as it does.
-const PREPARE_ROUND_MAX: u64 = 512 << 10;
+const PREPARE_ROUND_MAX: u64 = 64 << 10;
 
 /// How long what a log takes is added up before it is taken for its rate.
 const RATE_WINDOW: Duration = Duration::from_millis(50);
