@@ -196,10 +196,13 @@ impl<D: Disk> Store<D> {
     ) -> io::Result<()> {
         // Each name is durable before the next one, or a power cut could leave a hole in the log.
         let sync_names = sync_names || 1 < plan.create.len() || log.name_pending.get();
+        if log.name_pending.get() && !plan.create.is_empty() {
+            self.sync_names(log).await?;
+        }
         for new in &plan.create {
             self.create(log, *new).await?;
-            if sync_names && !self.options.mutation.is(Mutant::NoDirectorySync) {
-                self.disk.sync_dir(&log.dir).await?;
+            if sync_names {
+                self.sync_names(log).await?;
             }
         }
         log.name_pending.set(!plan.create.is_empty() && !sync_names);
@@ -218,6 +221,13 @@ impl<D: Disk> Store<D> {
             return futures::join!(syncs, self.write_in_order(log, plan.writes)).1;
         }
         self.write_in_order(log, plan.writes).await
+    }
+
+    async fn sync_names(&self, log: &OpenLog<D>) -> io::Result<()> {
+        match self.options.mutation.is(Mutant::NoDirectorySync) {
+            true => Ok(()),
+            false => self.disk.sync_dir(&log.dir).await,
+        }
     }
 
     /// Gives a segment its file.
