@@ -15,7 +15,7 @@
 //! others were pure overwrites of durable blocks, and on a filesystem known to behave so one flush of
 //! the device, by way of any file, covers them all (x8 to x9 at 256 partitions, datapath.md section 5).
 //! Where a round creates or extends very many files, one sync of the whole filesystem stands for all
-//! of their syncs and those of their directories.
+//! of their syncs. Their names are made durable one by one all the same, each before the next one.
 //!
 //! Logs with a flush policy of their own are not flushed here: their records are committed once they
 //! are written, and made durable by [`Store::flush_due`].
@@ -60,7 +60,7 @@ impl<D: Disk> Store<D> {
             let whole = self.is_worth_whole_sync(&plans);
             let clock = self.options.clock;
             let begun = clock();
-            let mut parts = self.write(plans, whole).await;
+            let mut parts = self.write(plans).await;
             let written = clock();
             // Beside a large write a flush takes three times as long, and what gathers meanwhile
             // makes the next round large as well.
@@ -147,14 +147,14 @@ impl<D: Disk> Store<D> {
         from <= plans.len() && from <= plans.iter().filter(own).count()
     }
 
-    async fn write(&self, plans: Vec<Planned<D>>, whole: bool) -> Vec<Part<D>> {
+    async fn write(&self, plans: Vec<Planned<D>>) -> Vec<Part<D>> {
         let single = plans.len() == 1;
         let parts = if single {
             let mut plans = plans;
             let (log, plan) = plans.pop().expect("BUG: one plan");
-            vec![self.write_one(log, plan, whole).await]
+            vec![self.write_one(log, plan).await]
         } else {
-            join_all(plans.into_iter().map(|(log, plan)| self.write_one(log, plan, whole))).await
+            join_all(plans.into_iter().map(|(log, plan)| self.write_one(log, plan))).await
         };
         for part in &parts {
             match &part.result {
@@ -169,7 +169,7 @@ impl<D: Disk> Store<D> {
         parts
     }
 
-    async fn write_one(&self, log: Rc<OpenLog<D>>, plan: WritePlan<D::Buf>, whole: bool) -> Part<D> {
+    async fn write_one(&self, log: Rc<OpenLog<D>>, plan: WritePlan<D::Buf>) -> Part<D> {
         let reached = plan
             .writes
             .iter()
@@ -182,8 +182,7 @@ impl<D: Disk> Store<D> {
         let mut files = Vec::new();
         let (upto, bytes) = (plan.upto, plan.bytes);
         let flushes = log.read(|log| !log.commits_on_write());
-        let sync_names = !(whole && flushes);
-        let result = self.try_write(&log, plan, sync_names, &mut files).await;
+        let result = self.try_write(&log, plan, &mut files).await;
         Part { log, upto, bytes, reached, files, result, flushes }
     }
 
@@ -191,21 +190,15 @@ impl<D: Disk> Store<D> {
         &self,
         log: &Rc<OpenLog<D>>,
         plan: WritePlan<D::Buf>,
-        sync_names: bool,
         files: &mut Vec<(Rc<D::File>, bool)>,
     ) -> io::Result<()> {
         // Each name is durable before the next one, or a power cut could leave a hole in the log.
-        let sync_names = sync_names || 1 < plan.create.len() || log.name_pending.get();
-        if log.name_pending.get() && !plan.create.is_empty() {
-            self.sync_names(log).await?;
-        }
         for new in &plan.create {
             self.create(log, *new).await?;
-            if sync_names {
-                self.sync_names(log).await?;
+            if !self.options.mutation.is(Mutant::NoDirectorySync) {
+                self.disk.sync_dir(&log.dir).await?;
             }
         }
-        log.name_pending.set(!plan.create.is_empty() && !sync_names);
         let mut last_segment = None;
         for write in &plan.writes {
             let file = self.file(log, write.segment).await?;
@@ -221,13 +214,6 @@ impl<D: Disk> Store<D> {
             return futures::join!(syncs, self.write_in_order(log, plan.writes)).1;
         }
         self.write_in_order(log, plan.writes).await
-    }
-
-    async fn sync_names(&self, log: &OpenLog<D>) -> io::Result<()> {
-        match self.options.mutation.is(Mutant::NoDirectorySync) {
-            true => Ok(()),
-            false => self.disk.sync_dir(&log.dir).await,
-        }
     }
 
     /// Gives a segment its file.
@@ -326,7 +312,6 @@ impl<D: Disk> Store<D> {
         for part in parts {
             match part.result {
                 Ok(()) => {
-                    part.log.name_pending.set(false);
                     let open = log_is_open(&part.log);
                     if part.flushes {
                         part.log.log.borrow_mut().handle_durable(part.upto, &part.reached, part.bytes);

@@ -107,8 +107,6 @@ pub struct OpenLog<D: Disk> {
     fence_told: Cell<bool>,
     /// The oldest segment whose file may still have to be cut to length.
     unfinished: Cell<Offset>,
-    /// Whether a segment was created whose name only the end of its round makes durable.
-    name_pending: Cell<bool>,
     /// Which segment's index was last written while it was active, and how far it reaches.
     indexed: Cell<Option<(Offset, u64)>>,
     /// Whether maintenance is to write that index again.
@@ -210,7 +208,6 @@ impl<D: Disk> Store<D> {
             in_maintenance: Cell::new(false),
             fence_told: Cell::new(false),
             unfinished: Cell::new(active),
-            name_pending: Cell::new(false),
             indexed: Cell::new(None),
             index_due: Cell::new(false),
             busy: Cell::new(false),
