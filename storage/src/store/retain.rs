@@ -111,8 +111,10 @@ impl<D: Disk> Store<D> {
             let len = log.read(|log| log.segments().next().map_or(0, |first| first.len()));
             self.close(log, base);
             swap::remove_if_there(&self.disk, &log.path(&name::log_file(base))).await?;
-            swap::remove_if_there(&self.disk, &log.path(&name::index_file(base))).await?;
             self.disk.sync_dir(&log.dir).await?;
+            // Only then: a segment that came back without its index would not know its producers. An
+            // index that comes back alone is of no use, and recovery removes it.
+            swap::remove_if_there(&self.disk, &log.path(&name::index_file(base))).await?;
             // Last, so that what could not be removed is tried again before those behind it.
             self.close(log, base);
             log.log.borrow_mut().remove_expired(base);
