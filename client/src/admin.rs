@@ -206,6 +206,18 @@ impl Admin {
         Ok(found.pop().expect("BUG: one answer per partition asked for"))
     }
 
+    /// The same for every partition of the topic, in their order, asked for at once.
+    pub async fn list_topic_offsets(
+        &self,
+        topic: &str,
+        spec: OffsetSpec,
+    ) -> Result<Vec<ListedOffset>, AdminError> {
+        check_name(topic)?;
+        let topic = self.cluster.look_up_anew(&Arc::from(topic)).await?;
+        let all: Vec<PartitionIndex> = (0..topic.partition_count()).map(PartitionIndex::new).collect();
+        self.cluster.list_offsets(&topic, &all, spec).await
+    }
+
     /// Deletes the records below `before`, or all that are committed if it is `None`, durably. Returns
     /// the first offset that the partition has now. Offsets are not used again.
     pub async fn delete_records(

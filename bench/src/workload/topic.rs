@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use ringlog_client::{Admin, ErrorCode, OffsetSpec, PartitionIndex, TopicSpec};
+use ringlog_client::{Admin, ErrorCode, OffsetSpec, TopicSpec};
 
 use super::control::Ends;
 use crate::flags::Flags;
@@ -71,12 +71,10 @@ impl Topic {
     }
 
     async fn offsets(&self, admin: &Admin, spec: OffsetSpec) -> Result<Ends> {
-        let mut offsets = Vec::with_capacity(self.partitions as usize);
-        for index in 0..self.partitions {
-            let listed = admin.list_offsets(&self.name, PartitionIndex::new(index), spec).await;
-            let listed = listed.with_context(|| format!("cannot ask where {}/{index} ends", self.name))?;
-            offsets.push(listed.offset.map_or(0, |offset| offset.get()));
-        }
+        let listed = admin.list_topic_offsets(&self.name, spec).await;
+        let listed = listed.with_context(|| format!("cannot ask where {} ends", self.name))?;
+        let offsets: Vec<u64> =
+            listed.iter().map(|listed| listed.offset.map_or(0, |offset| offset.get())).collect();
         Ok(offsets.into())
     }
 }

@@ -188,6 +188,8 @@ impl TopicConfig {
             flush: FlushPolicy { ms: self.flush_ms, messages: self.flush_messages },
             producer_expiration_ms: self.producer_expiration_ms,
             prepare: LogConfig::KAFKA.prepare,
+            zeroes_round_max: LogConfig::KAFKA.zeroes_round_max,
+            reserve_rate_min: LogConfig::KAFKA.reserve_rate_min,
         }
     }
 

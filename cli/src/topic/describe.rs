@@ -1,6 +1,8 @@
 //! `ringlog topic describe`: where each partition lives, what it holds, how the topic is configured.
 
-use ringlog_client::{Admin, Client, ConfigEntry, OffsetSpec, PartitionDescription, TopicDescription};
+use ringlog_client::{
+    Admin, Client, ConfigEntry, ListedOffset, OffsetSpec, PartitionDescription, TopicDescription,
+};
 use serde::Serialize;
 
 use crate::connect::{Connect, about_topic};
@@ -60,10 +62,19 @@ async fn describe(args: &Args, client: Client) -> Result<(), Failure> {
         Err(error) => return Err(about_topic(&client, &args.name, error).await),
     };
     let TopicDescription { name, id, partitions, configs } = topic;
-    let mut described = Vec::with_capacity(partitions.len());
-    for partition in partitions {
-        described.push(with_offsets(&admin, &name, partition).await);
-    }
+    let starts = offsets(&admin, &name, &partitions, OffsetSpec::Earliest).await;
+    let ends = offsets(&admin, &name, &partitions, OffsetSpec::Latest).await;
+    let described = partitions.iter().zip(starts).zip(ends).map(|((partition, start), end)| PartitionJson {
+        partition: partition.index.get(),
+        leader: partition.leader.get(),
+        leader_epoch: partition.leader_epoch.get(),
+        shard: partition.shard.get(),
+        replicas: partition.replicas.iter().map(|node| node.get()).collect(),
+        in_sync: partition.in_sync.iter().map(|node| node.get()).collect(),
+        start_offset: start,
+        end_offset: end,
+    });
+    let described = described.collect();
     let configs: Vec<ConfigJson> = configs.into_iter().map(config).collect();
     let topic = TopicJson { name, id: id.to_string(), partitions: described, configs };
     match args.output.format {
@@ -72,27 +83,31 @@ async fn describe(args: &Args, client: Client) -> Result<(), Failure> {
     }
 }
 
-/// A partition whose leader does not answer is described all the same.
-async fn with_offsets(admin: &Admin, topic: &str, partition: PartitionDescription) -> PartitionJson {
-    let offset = |spec| async move {
-        match admin.list_offsets(topic, partition.index, spec).await {
-            Ok(listed) => listed.offset.map(|offset| offset.get()),
+/// One offset for each partition. Where they cannot be had at once they are asked for one by one, so
+/// that a partition whose leader does not answer takes nothing from the others.
+async fn offsets(
+    admin: &Admin,
+    topic: &str,
+    partitions: &[PartitionDescription],
+    spec: OffsetSpec,
+) -> Vec<Option<u64>> {
+    let number = |listed: ListedOffset| listed.offset.map(|offset| offset.get());
+    if let Ok(listed) = admin.list_topic_offsets(topic, spec).await
+        && listed.len() == partitions.len()
+    {
+        return listed.into_iter().map(number).collect();
+    }
+    let mut offsets = Vec::with_capacity(partitions.len());
+    for partition in partitions {
+        offsets.push(match admin.list_offsets(topic, partition.index, spec).await {
+            Ok(listed) => number(listed),
             Err(error) => {
                 eprintln!("note: partition {}: {error}", partition.index);
                 None
             }
-        }
-    };
-    PartitionJson {
-        start_offset: offset(OffsetSpec::Earliest).await,
-        end_offset: offset(OffsetSpec::Latest).await,
-        partition: partition.index.get(),
-        leader: partition.leader.get(),
-        leader_epoch: partition.leader_epoch.get(),
-        shard: partition.shard.get(),
-        replicas: partition.replicas.iter().map(|node| node.get()).collect(),
-        in_sync: partition.in_sync.iter().map(|node| node.get()).collect(),
+        });
     }
+    offsets
 }
 
 fn config(entry: ConfigEntry) -> ConfigJson {

@@ -15,7 +15,7 @@ use protocol::api::{
     DeleteRecordsEntry, DeleteRecordsReply, DeleteRecordsRequest, ListOffsetsEntry, ListOffsetsReply,
     ListOffsetsRequest, Message, MetadataReply, MetadataRequest, OffsetSpec, TopicSelection,
 };
-use protocol::model::limits::TOPICS_PER_REQUEST_MAX;
+use protocol::model::limits::{PARTITIONS_PER_REQUEST_MAX, TOPICS_PER_REQUEST_MAX};
 use protocol::model::{ErrorCode, NodeId, Offset, PartitionIndex};
 use tokio::sync::{Notify, watch};
 
@@ -195,7 +195,12 @@ impl Cluster {
         for (at, partition) in partitions.iter().enumerate() {
             by_leader.entry(leader(topic, *partition)?).or_default().push(at);
         }
+        let mut requests: Vec<(NodeId, Vec<usize>)> = Vec::new();
         for (leader, places) in by_leader {
+            requests
+                .extend(places.chunks(PARTITIONS_PER_REQUEST_MAX).map(|places| (leader, places.to_vec())));
+        }
+        for (leader, places) in requests {
             let entry = |at: &usize| ListOffsetsEntry {
                 topic: topic.id,
                 partition: partitions[*at],

@@ -114,6 +114,10 @@ pub trait DiskFile: 'static {
 
     async fn fdatasync(&self) -> io::Result<()>;
 
+    /// Gives `[from, to)` extents that read as zeroes, and the file at least the length `to`; what was
+    /// written stays. Durable after the next fdatasync.
+    async fn reserve(&self, from: u64, to: u64) -> io::Result<()>;
+
     /// Sets the length; durable after the next fdatasync.
     async fn truncate(&self, len: u64) -> io::Result<()>;
 

@@ -420,6 +420,15 @@ impl DiskFile for SimFile {
             .await
     }
 
+    async fn reserve(&self, _from: u64, to: u64) -> io::Result<()> {
+        self.disk.run(Operation::Truncate, |_| Ok(Pending::Wait)).await?;
+        let mut sim = self.disk.0.borrow_mut();
+        if sim.world.inode(self.inode).live_len() < to {
+            sim.world.truncate(self.inode, to);
+        }
+        Ok(())
+    }
+
     async fn truncate(&self, len: u64) -> io::Result<()> {
         self.disk.run(Operation::Truncate, |_| Ok(Pending::Wait)).await?;
         self.disk.0.borrow_mut().world.truncate(self.inode, len);

@@ -27,8 +27,15 @@ pub struct LogConfig {
     pub flush: FlushPolicy,
     /// A producer that was silent for this long is forgotten (`producer.id.expiration.ms`).
     pub producer_expiration_ms: u64,
-    /// Whether space ahead of the tail is written with zeroes (design D6).
+    /// Whether space ahead of the tail is prepared (design D6).
     pub prepare: bool,
+    /// A log whose rounds are larger than this gets extents ahead of its tail, not zeroes: zeroes first
+    /// and records over them are twice the bytes for the disk, and a larger write gains little by it
+    /// (docs/performance.md).
+    pub zeroes_round_max: u64,
+    /// Bytes a second from which on a log gets extents. Slower ones pay more than they gain: one of
+    /// 10,000 partitions writes eight times before it needs more (x0.93, docs/performance.md).
+    pub reserve_rate_min: u64,
 }
 
 /// `cleanup.policy`: `delete`, `compact`, or both.
@@ -99,6 +106,8 @@ impl LogConfig {
         flush: FlushPolicy::EVERY_ROUND,
         producer_expiration_ms: DAY_MS,
         prepare: true,
+        zeroes_round_max: 32 << 10,
+        reserve_rate_min: 256 << 10,
     };
 
     /// Four pages to a segment, so that every boundary is near; nothing is ever deleted.

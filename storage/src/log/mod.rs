@@ -30,8 +30,8 @@ pub use ladder::{Ladder, Rung};
 
 pub mod plan;
 pub use plan::{
-    DurablePoint, FinishPlan, FlushPlan, NewFile, PlannedWrite, PreparePlan, PrepareTarget, Reached,
-    WritePlan,
+    DurablePoint, FinishPlan, FlushPlan, NewFile, PlannedWrite, PreparePlan, PrepareTarget, PrepareWith,
+    Reached, WritePlan,
 };
 
 pub mod producers;

@@ -1,7 +1,7 @@
 //! What a log wants done on disk, as values: the log plans, the store performs.
 //!
 //!     plan_write ─▶ WritePlan ─ store: create files, write, fdatasync ─▶ handle_written, handle_durable
-//!     plan_prepare ─▶ PreparePlan ─ store: write zeroes, fdatasync ────▶ handle_prepared
+//!     plan_prepare ─▶ PreparePlan ─ store: zeroes or bare extents ──────▶ handle_prepared
 //!     plan_flush ─▶ FlushPlan ─ store: fdatasync what was only written ──▶ handle_durable
 //!     plan_finish ─▶ FinishPlan ─ store: cut a sealed file, write its index ▶ handle_finished
 
@@ -57,12 +57,23 @@ pub struct Reached {
     pub write_end: u64,
 }
 
-/// Write zeroes to `[from, to)` of a file, then fdatasync it.
+/// Get `[from, to)` of a file ready for records.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PreparePlan {
     pub target: PrepareTarget,
+    pub with: PrepareWith,
     pub from: u64,
     pub to: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PrepareWith {
+    /// Write zeroes, then fdatasync: a later write changes no metadata, so that one flush of the
+    /// device covers it.
+    Zeroes,
+    /// Reserve extents and lengthen the file. A later write needs a flush of its own file still, but
+    /// does not lengthen it, which would be done in the kernel's worker, one write at a time.
+    Extents,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -47,6 +47,7 @@ counters! {
     write_us_max,
     flush_us_max,
     prepared_bytes,
+    reserved_bytes,
     cold_reads,
     cold_read_bytes,
     /// Microseconds that they took, one beside the other.

@@ -1,4 +1,4 @@
-//! Work beside the commit path: zeroes ahead of the tail, sealed segments cut to length.
+//! Work beside the commit path: space ahead of the tail, sealed segments cut to length.
 //!
 //!     ┄ len ┄┄┄┄ prepared ┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄ limit
 //!                  └── write zeroes in 256 KiB pieces, then fdatasync ──▶ prepared
@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use super::{Events, OpenLog, Store, count};
 use crate::disk::{Buf, Disk, DiskFile};
-use crate::log::{FinishPlan, PreparePlan, PrepareTarget};
+use crate::log::{FinishPlan, PreparePlan, PrepareTarget, PrepareWith};
 use crate::mutants::Mutant;
 use crate::segment::{Origin, name, swap};
 use crate::small_file;
@@ -86,9 +86,17 @@ impl<D: Disk> Store<D> {
     async fn prepare(&self, log: &Rc<OpenLog<D>>, zeroes: &mut Option<Rc<D::Buf>>) {
         let plan = log.log.borrow_mut().plan_prepare();
         let Some(plan) = plan else { return };
-        let zeroes = zeroes.get_or_insert_with(|| Rc::new(zero_buffer(&self.disk, ZERO_BYTES)));
-        let done = self.write_zeroes(log, plan, zeroes).await;
+        let done = match plan.with {
+            PrepareWith::Extents => self.reserve(log, plan).await,
+            PrepareWith::Zeroes => {
+                let zeroes = zeroes.get_or_insert_with(|| Rc::new(zero_buffer(&self.disk, ZERO_BYTES)));
+                self.write_zeroes(log, plan, zeroes).await
+            }
+        };
         match &done {
+            Ok(()) if plan.with == PrepareWith::Extents => {
+                count(&self.counters.reserved_bytes, plan.to - plan.from);
+            }
             Ok(()) => count(&self.counters.prepared_bytes, plan.to - plan.from),
             Err(error) => {
                 tracing::warn!(log = %log.id, %error, "cannot prepare space; the segment grows as it is written")
@@ -106,10 +114,7 @@ impl<D: Disk> Store<D> {
         plan: PreparePlan,
         zeroes: &Rc<D::Buf>,
     ) -> io::Result<()> {
-        let file = match plan.target {
-            PrepareTarget::Segment(segment) => self.file(log, segment).await?,
-            PrepareTarget::Spare => self.create_spare(log).await?,
-        };
+        let file = self.file_to_prepare(log, plan).await?;
         // One after another: all at once they would hold up every commit behind them for milliseconds.
         for at in (plan.from..plan.to).step_by(ZERO_BYTES) {
             let len = ((plan.to - at) as usize).min(ZERO_BYTES);
@@ -117,6 +122,17 @@ impl<D: Disk> Store<D> {
             file.write_at(buf, at).await?;
         }
         file.fdatasync().await
+    }
+
+    async fn reserve(&self, log: &Rc<OpenLog<D>>, plan: PreparePlan) -> io::Result<()> {
+        self.file_to_prepare(log, plan).await?.reserve(plan.from, plan.to).await
+    }
+
+    async fn file_to_prepare(&self, log: &Rc<OpenLog<D>>, plan: PreparePlan) -> io::Result<Rc<D::File>> {
+        match plan.target {
+            PrepareTarget::Segment(segment) => self.file(log, segment).await,
+            PrepareTarget::Spare => self.create_spare(log).await,
+        }
     }
 
     /// A file for the next segment. Its name need not be durable before it is given another one.

@@ -21,6 +21,7 @@ pub struct Seen {
     fsyncs: u64,
     whole_syncs: u64,
     ahead_hits: u64,
+    reserved_bytes: u64,
 }
 
 impl Seen {
@@ -34,6 +35,7 @@ impl Seen {
         self.fsyncs += counters.fsyncs.get();
         self.whole_syncs += counters.whole_syncs.get();
         self.ahead_hits += counters.ahead_hits.get();
+        self.reserved_bytes += counters.reserved_bytes.get();
     }
 
     pub fn join(&mut self, other: &Seen) {
@@ -46,6 +48,7 @@ impl Seen {
         self.fsyncs += other.fsyncs;
         self.whole_syncs += other.whole_syncs;
         self.ahead_hits += other.ahead_hits;
+        self.reserved_bytes += other.reserved_bytes;
     }
 
     pub fn check(&self) {
@@ -59,6 +62,7 @@ impl Seen {
             fsyncs,
             whole_syncs,
             ahead_hits,
+            reserved_bytes,
         } = *self;
         let least = [
             compactions,
@@ -69,6 +73,7 @@ impl Seen {
             fsyncs,
             whole_syncs,
             ahead_hits,
+            reserved_bytes,
         ];
         assert!(least.iter().all(|count| 0 < *count), "something never happened: {self:?}");
     }

@@ -122,7 +122,9 @@ pub const PLAIN: u64 = 1 << 62;
 /// What the n-th log of a seed is: every kind stands beside every other one.
 pub fn config(seed: u64, id: LogId) -> LogConfig {
     let prepare = seed & 4 == 0;
-    let config = LogConfig { prepare, ..LogConfig::tiny() };
+    // Rounds above the limit get extents ahead of the tail, smaller ones zeroes.
+    let zeroes_round_max = if seed & 16 == 0 { u64::MAX } else { 256 };
+    let config = LogConfig { prepare, zeroes_round_max, reserve_rate_min: 0, ..LogConfig::tiny() };
     if seed & PLAIN != 0 {
         return config;
     }
