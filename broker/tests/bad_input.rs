@@ -87,12 +87,14 @@ fn requests_that_make_no_sense_are_answered_and_the_connection_goes_on() {
     let mut raw = Raw::connect(broker.addr());
     raw.request(Api::from_wire(999), VERSION, b"whatever");
     refused(raw.answer(), ErrorCode::UnknownApi);
+    raw.request(Api::Heartbeat, VERSION, b"");
+    refused(raw.answer(), ErrorCode::UnknownApi);
     raw.request(Api::Produce, 9, b"");
     refused(raw.answer(), ErrorCode::UnsupportedVersion);
     raw.request(Api::Hello, VERSION, b"");
     refused(raw.answer(), ErrorCode::InvalidRequest);
-    for api in [Api::Metadata, Api::CreateTopic, Api::DeleteTopic, Api::Produce, Api::Fetch, Api::ListOffsets]
-    {
+    let topics = [Api::Metadata, Api::CreateTopic, Api::CreatePartitions, Api::AlterTopic, Api::DeleteTopic];
+    for api in topics.into_iter().chain([Api::Produce, Api::Fetch, Api::ListOffsets]) {
         raw.request(api, VERSION, &[0xff; 3]);
         refused(raw.answer(), ErrorCode::InvalidRequest);
         raw.request(api, VERSION, &[0xff; 200]);

@@ -4,6 +4,7 @@
 //!     topic create … delete          admin
 //!     produce, consume               records, as lines       ─── over the wire (crate `ringlog_client`)
 //!     dump, verify                   a segment file, a data directory, offline
+//!     completions, man               for the shell, and for `man`
 //!
 //! Data goes to stdout, everything else to stderr; exit codes: `exit`. One file per verb.
 
@@ -39,6 +40,10 @@ mod dump;
 
 mod verify;
 
+mod completions;
+
+mod man;
+
 #[cfg(test)]
 mod docs;
 
@@ -62,6 +67,8 @@ enum Verb {
     Consume(consume::Args),
     Dump(dump::Args),
     Verify(verify::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 fn main() -> ExitCode {
@@ -73,6 +80,8 @@ fn main() -> ExitCode {
         Verb::Consume(args) => consume::run(args),
         Verb::Dump(args) => dump::run(&args),
         Verb::Verify(args) => verify::run(&args),
+        Verb::Completions(args) => completions::run(&args),
+        Verb::Man(args) => man::run(&args),
     };
     ExitCode::from(done.err().map_or(Exit::Ok, tell) as u8)
 }

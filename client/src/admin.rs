@@ -1,6 +1,7 @@
-//! Admin: topics made, deleted, listed and described; offsets and counters asked for.
+//! Admin: topics made, changed, deleted, listed and described; offsets and counters asked for.
 //!
 //!     create_topic ▸ describe_topic ▸ list_topics ▸ delete_topic        any broker answers
+//!     create_partitions ▸ alter_topic                                   the same
 //!     list_offsets ▸ delete_records                                     the partition's leader answers
 //!     stats                                                             the broker we are connected to
 //!
@@ -10,8 +11,9 @@
 use std::sync::Arc;
 
 use protocol::api::{
-    ConfigEntry, CreateTopicReply, CreateTopicRequest, DeleteTopicReply, DeleteTopicRequest, MetadataReply,
-    MetadataRequest, OffsetSpec, StatsReply, StatsRequest, TopicMetadata, TopicSelection,
+    AlterTopicReply, AlterTopicRequest, ConfigChange, ConfigEntry, CreatePartitionsReply,
+    CreatePartitionsRequest, CreateTopicReply, CreateTopicRequest, DeleteTopicReply, DeleteTopicRequest,
+    MetadataReply, MetadataRequest, OffsetSpec, StatsReply, StatsRequest, TopicMetadata, TopicSelection,
 };
 use protocol::model::limits::{CONFIGS_PER_TOPIC_MAX, LONG_STRING_BYTES_MAX, SHORT_STRING_BYTES_MAX};
 use protocol::model::{
@@ -66,16 +68,59 @@ impl TopicSpec {
         self
     }
 
-    /// The broker refuses what it does not like, but a frame it cannot read costs the connection.
     fn check(&self) -> Result<(), AdminError> {
         check_name(&self.name)?;
-        check_len("the list of configurations", self.configs.len(), CONFIGS_PER_TOPIC_MAX)?;
-        for (key, value) in &self.configs {
-            check_len("a configuration key", key.len(), SHORT_STRING_BYTES_MAX)?;
-            check_len("a configuration value", value.len(), LONG_STRING_BYTES_MAX)?;
-        }
-        Ok(())
+        check_configs(self.configs.iter().map(|(key, value)| (key.as_str(), value.as_str())))
     }
+}
+
+/// Changes of a topic's configuration, made all or none.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[must_use = "changes change nothing by themselves"]
+pub struct TopicChanges {
+    name: String,
+    changes: Vec<(String, ConfigChange)>,
+    validate_only: bool,
+}
+
+impl TopicChanges {
+    /// None yet.
+    pub fn new(name: impl Into<String>) -> TopicChanges {
+        TopicChanges { name: name.into(), changes: Vec::new(), validate_only: false }
+    }
+
+    /// One of Kafka's topic configurations: `retention.ms`, `max.message.bytes`, …
+    pub fn set(mut self, key: impl Into<String>, value: impl Into<String>) -> TopicChanges {
+        self.changes.push((key.into(), ConfigChange::Set(value.into())));
+        self
+    }
+
+    /// The broker's default again.
+    pub fn reset(mut self, key: impl Into<String>) -> TopicChanges {
+        self.changes.push((key.into(), ConfigChange::Reset));
+        self
+    }
+
+    /// Asks what would happen, and changes nothing.
+    pub fn validate_only(mut self, validate_only: bool) -> TopicChanges {
+        self.validate_only = validate_only;
+        self
+    }
+
+    fn check(&self) -> Result<(), AdminError> {
+        check_name(&self.name)?;
+        check_configs(self.changes.iter().map(|(key, change)| (key.as_str(), change.value().unwrap_or(""))))
+    }
+}
+
+/// The broker refuses what it does not like, but a frame it cannot read costs the connection.
+fn check_configs<'a>(configs: impl ExactSizeIterator<Item = (&'a str, &'a str)>) -> Result<(), AdminError> {
+    check_len("the list of configurations", configs.len(), CONFIGS_PER_TOPIC_MAX)?;
+    for (key, value) in configs {
+        check_len("a configuration key", key.len(), SHORT_STRING_BYTES_MAX)?;
+        check_len("a configuration value", value.len(), LONG_STRING_BYTES_MAX)?;
+    }
+    Ok(())
 }
 
 fn check_name(name: &str) -> Result<(), AdminError> {
@@ -151,6 +196,45 @@ impl Admin {
             return Ok(TopicDescription { name, id, partitions: Vec::new(), configs: Vec::new() });
         }
         self.describe_topic(&spec.name).await
+    }
+
+    /// Gives a topic more partitions, `total` with those it has; returns when they take records. With
+    /// `validate_only` nothing changes. This client knows them then, so that its producers use them; others
+    /// do within five minutes. Readers go on with the partitions that there were when
+    /// they were built.
+    pub async fn create_partitions(
+        &self,
+        name: &str,
+        total: u32,
+        validate_only: bool,
+    ) -> Result<(), AdminError> {
+        check_name(name)?;
+        let timeout_ms = self.cluster.request_timeout_ms();
+        let request = CreatePartitionsRequest { name: name.to_owned(), total, validate_only, timeout_ms };
+        let reply: CreatePartitionsReply = self.cluster.call_control(&request).await?;
+        self.changed(name, reply.error, reply.message).await
+    }
+
+    /// Returns when every shard goes by the changes.
+    pub async fn alter_topic(&self, changes: TopicChanges) -> Result<(), AdminError> {
+        changes.check()?;
+        let TopicChanges { name, changes, validate_only } = changes;
+        let request = AlterTopicRequest { name, validate_only, changes };
+        let reply: AlterTopicReply = self.cluster.call_control(&request).await?;
+        self.changed(&request.name, reply.error, reply.message).await
+    }
+
+    async fn changed(&self, name: &str, error: ErrorCode, message: String) -> Result<(), AdminError> {
+        if error == ErrorCode::UnknownTopicOrPartition {
+            return Err(AdminError::UnknownTopic { topic: name.into() });
+        }
+        refuse(error, message)?;
+        if let Some(topic) = self.cluster.topic(name) {
+            let refreshed = self.cluster.refresh_topics(std::slice::from_ref(&topic.name)).await;
+            // The change is made all the same, and known here five minutes later at the most.
+            refreshed.unwrap_or_else(|error| tracing::warn!(%error, "metadata could not be refreshed"));
+        }
+        Ok(())
     }
 
     /// The topic is gone when this returns; its files follow.

@@ -24,7 +24,9 @@ mod client;
 pub use client::{Client, ClientBuilder};
 
 mod admin;
-pub use admin::{Admin, ListedOffset, PartitionDescription, TopicDescription, TopicSpec, TopicSummary};
+pub use admin::{
+    Admin, ListedOffset, PartitionDescription, TopicChanges, TopicDescription, TopicSpec, TopicSummary,
+};
 
 mod core;
 

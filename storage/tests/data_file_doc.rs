@@ -162,6 +162,11 @@ fn the_catalogs_records_are_shown_as_they_are_written() {
     let records = [
         MetadataRecord::ClusterCreated { id: cluster },
         MetadataRecord::TopicCreated(topic),
+        MetadataRecord::PartitionsCreated { id: topic_id(), total: 6 },
+        MetadataRecord::TopicConfigured {
+            id: topic_id(),
+            configs: BTreeMap::from([("retention.ms".to_owned(), "3600000".to_owned())]),
+        },
         MetadataRecord::TopicDeleted { id: topic_id() },
         MetadataRecord::TopicRemoved { id: topic_id() },
     ];

@@ -67,7 +67,7 @@ struct Setting {
 }
 
 /// In the order in which `topic describe` lists them.
-const SETTINGS: [Setting; 13] = [
+static SETTINGS: [Setting; 13] = [
     Setting {
         name: "cleanup.policy",
         read: |config, text| Cleanup::parse(text).map(|cleanup| config.cleanup = cleanup),
@@ -167,11 +167,15 @@ impl TopicConfig {
     ) -> Result<TopicConfig, InvalidTopicConfig> {
         let mut config = defaults.config;
         for (name, value) in entries {
-            let setting = SETTINGS.iter().find(|setting| setting.name == name);
-            let setting = setting.ok_or_else(|| unknown(name))?;
+            let setting = setting(name)?;
             (setting.read)(&mut config, value).map_err(|why| InvalidTopicConfig(format!("{name}: {why}")))?;
         }
         Ok(config)
+    }
+
+    /// Whether there is such a setting; if not, the error names the nearest one.
+    pub fn check_name(name: &str) -> Result<(), InvalidTopicConfig> {
+        setting(name).map(|_| ())
     }
 
     /// What the topic's logs are told.
@@ -197,6 +201,10 @@ impl TopicConfig {
     pub fn entries(&self) -> impl Iterator<Item = (&'static str, String)> {
         SETTINGS.iter().map(|setting| (setting.name, (setting.show)(self)))
     }
+}
+
+fn setting(name: &str) -> Result<&'static Setting, InvalidTopicConfig> {
+    SETTINGS.iter().find(|setting| setting.name == name).ok_or_else(|| unknown(name))
 }
 
 fn at_least(low: u64, value: Option<u64>) -> Result<(), String> {
@@ -239,7 +247,7 @@ fn unknown(name: &str) -> InvalidTopicConfig {
         .filter(|(distance, _)| *distance <= 3);
     let hint = match nearest {
         Some((_, near)) => format!("did you mean {near}?"),
-        None => format!("topics take {}", SETTINGS.map(|setting| setting.name).join(", ")),
+        None => format!("topics take {}", SETTINGS.each_ref().map(|setting| setting.name).join(", ")),
     };
     InvalidTopicConfig(format!("{name:?} is not a topic configuration; {hint}"))
 }

@@ -2,6 +2,7 @@
 //!
 //!     shard ─ CreateTopic ─▶ check ─▶ catalog (durable) ─▶ new view to every shard
 //!     shard ◀─ TopicCreated ──────── every shard has opened its partitions ◀─┘
+//!     shard ─ CreatePartitions, AlterTopic ─▶ the same way (change.rs)
 //!     shard ─ InitProducerId ─▶ block of ids (durable) ─▶ one of them
 //!
 //! One message after another, no clock, no socket. A topic is there for clients when every shard has
@@ -14,12 +15,15 @@ use std::thread::JoinHandle;
 
 use async_channel::{Receiver, Sender};
 use protocol::api::{
-    CreateTopicReply, CreateTopicRequest, DeleteTopicReply, DeleteTopicRequest, InitProducerIdRequest,
+    AlterTopicReply, AlterTopicRequest, CreatePartitionsReply, CreatePartitionsRequest, CreateTopicReply,
+    CreateTopicRequest, DeleteTopicReply, DeleteTopicRequest, InitProducerIdRequest,
 };
 use protocol::model::{ErrorCode, ShardId, TopicId, TopicName};
 use storage::catalog::{Catalog, CatalogError, MetadataLog, MetadataRecord, NewTopic, TopicRefusal};
 use storage::directory::DataDirectory;
 use storage::mutants::Mutation;
+
+mod change;
 
 mod producer_ids;
 use producer_ids::ProducerIds;
@@ -41,6 +45,14 @@ pub enum ControlMessage {
     CreateTopic {
         asker: Asker,
         request: CreateTopicRequest,
+    },
+    CreatePartitions {
+        asker: Asker,
+        request: CreatePartitionsRequest,
+    },
+    AlterTopic {
+        asker: Asker,
+        request: AlterTopicRequest,
     },
     DeleteTopic {
         asker: Asker,
@@ -64,6 +76,8 @@ pub enum ControlMessage {
 /// An answer that waits until every shard has applied a view.
 enum Outcome {
     Created { asker: Asker, reply: CreateTopicReply },
+    Grown { asker: Asker },
+    Altered { asker: Asker },
     Deleted { asker: Asker },
 }
 
@@ -159,6 +173,10 @@ impl Control {
             while let Ok(message) = inbox.recv_blocking() {
                 match message {
                     ControlMessage::CreateTopic { asker, request } => self.create_topic(asker, request),
+                    ControlMessage::CreatePartitions { asker, request } => {
+                        self.create_partitions(asker, &request)
+                    }
+                    ControlMessage::AlterTopic { asker, request } => self.alter_topic(asker, request),
                     ControlMessage::DeleteTopic { asker, request } => self.delete_topic(asker, &request),
                     ControlMessage::InitProducerId { asker, request } => {
                         self.init_producer_id(asker, request)
@@ -270,6 +288,14 @@ impl Control {
         match outcome {
             Outcome::Created { asker, reply } => {
                 self.send(asker.shard, ShardMessage::TopicCreated { request: asker.request, reply });
+            }
+            Outcome::Grown { asker } => {
+                let reply = CreatePartitionsReply { error: ErrorCode::None, message: String::new() };
+                self.send(asker.shard, ShardMessage::PartitionsCreated { request: asker.request, reply });
+            }
+            Outcome::Altered { asker } => {
+                let reply = AlterTopicReply { error: ErrorCode::None, message: String::new() };
+                self.send(asker.shard, ShardMessage::TopicAltered { request: asker.request, reply });
             }
             Outcome::Deleted { asker } => {
                 let reply = DeleteTopicReply { error: ErrorCode::None, message: String::new() };

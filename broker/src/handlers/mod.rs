@@ -31,7 +31,7 @@ pub use delete_records::{delete_records, take_deleted};
 mod metadata;
 
 mod topics;
-pub use topics::{topic_created, topic_deleted};
+pub use topics::{partitions_created, topic_altered, topic_created, topic_deleted};
 
 mod producer_ids;
 pub use producer_ids::producer_id_given;
@@ -102,13 +102,19 @@ fn try_dispatch(
         Api::ListOffsets => list_offsets::handle(shard, connection, header, body),
         Api::Metadata => metadata::handle(shard, connection, header, body),
         Api::CreateTopic => topics::handle_create(shard, connection, header, body),
+        Api::CreatePartitions => topics::handle_create_partitions(shard, connection, header, body),
+        Api::AlterTopic => topics::handle_alter(shard, connection, header, body),
         Api::DeleteTopic => topics::handle_delete(shard, connection, header, body),
         Api::InitProducerId => producer_ids::handle(shard, connection, header, body),
         Api::DeleteRecords => delete_records::handle(shard, connection, header, body),
         Api::Stats => stats::handle(shard, connection, header, body),
-        _ => Err(Refusal {
+        Api::Hello => Err(Refusal {
             error: ErrorCode::InvalidRequest,
             message: "a connection says Hello once, at its beginning".to_owned(),
+        }),
+        api => Err(Refusal {
+            error: ErrorCode::UnknownApi,
+            message: format!("this broker does not answer {api:?} yet"),
         }),
     }
 }

@@ -1,8 +1,11 @@
-//! CreateTopic and DeleteTopic: decided by the control thread, answered when every shard has done it.
+//! CreateTopic, CreatePartitions, AlterTopic and DeleteTopic: decided by the control thread, answered when every shard has done it.
 
 use std::rc::Rc;
 
-use protocol::api::{CreateTopicReply, CreateTopicRequest, DeleteTopicReply, DeleteTopicRequest, Message};
+use protocol::api::{
+    AlterTopicReply, AlterTopicRequest, CreatePartitionsReply, CreatePartitionsRequest, CreateTopicReply,
+    CreateTopicRequest, DeleteTopicReply, DeleteTopicRequest, Message,
+};
 use protocol::frame::FrameHeader;
 use protocol::model::ErrorCode;
 
@@ -20,6 +23,30 @@ pub fn handle_create(
     let request = CreateTopicRequest::read(body)?;
     let asker = begin(shard, connection, header)?;
     shard.send_to_control(ControlMessage::CreateTopic { asker, request });
+    Ok(())
+}
+
+pub fn handle_create_partitions(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    header: FrameHeader,
+    body: &[u8],
+) -> Result<(), Refusal> {
+    let request = CreatePartitionsRequest::read(body)?;
+    let asker = begin(shard, connection, header)?;
+    shard.send_to_control(ControlMessage::CreatePartitions { asker, request });
+    Ok(())
+}
+
+pub fn handle_alter(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    header: FrameHeader,
+    body: &[u8],
+) -> Result<(), Refusal> {
+    let request = AlterTopicRequest::read(body)?;
+    let asker = begin(shard, connection, header)?;
+    shard.send_to_control(ControlMessage::AlterTopic { asker, request });
     Ok(())
 }
 
@@ -50,6 +77,14 @@ pub(super) fn begin(
 }
 
 pub fn topic_created(shard: &Rc<Shard>, request: RequestKey, reply: &CreateTopicReply) {
+    answer(shard, request, |out| reply.append_to(out));
+}
+
+pub fn partitions_created(shard: &Rc<Shard>, request: RequestKey, reply: &CreatePartitionsReply) {
+    answer(shard, request, |out| reply.append_to(out));
+}
+
+pub fn topic_altered(shard: &Rc<Shard>, request: RequestKey, reply: &AlterTopicReply) {
     answer(shard, request, |out| reply.append_to(out));
 }
 

@@ -124,12 +124,17 @@ async fn reopen_after_full_disk(shard: &Rc<Shard>) {
         let id = log.id();
         drop(log);
         let Some(point) = shard.store.take_fenced(id).await else { continue };
-        let topic = partition.topic().clone();
+        let topic = partition.topic();
         let config = topic.config().log_config();
         let mut options = RecoveryOptions::new(config, LeaderEpoch::FIRST, wall_clock());
         options.checkpoint = Some(point);
         match recover_partition(shard, id, topic, options).await {
             Ok(()) => {
+                // A view may have come meanwhile.
+                let view = shard.view();
+                if let (Some(partition), Some(topic)) = (shard.partition(id), view.topic_by_id(id.topic)) {
+                    partition.reconfigure(&shard.store, topic.clone());
+                }
                 tracing::info!(log = %id, "a partition that a full disk had stopped takes records again")
             }
             Err(error) => {

@@ -13,8 +13,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use protocol::api::{
-    CreateTopicReply, DeleteRecordsEntry, DeleteRecordsResult, DeleteTopicReply, FetchParams, FetchResult,
-    InitProducerIdReply, ListOffsetsEntry, ListOffsetsResult, ProduceResult, ShardStats,
+    AlterTopicReply, CreatePartitionsReply, CreateTopicReply, DeleteRecordsEntry, DeleteRecordsResult,
+    DeleteTopicReply, FetchParams, FetchResult, InitProducerIdReply, ListOffsetsEntry, ListOffsetsResult,
+    ProduceResult, ShardStats,
 };
 use protocol::model::{PartitionIndex, ShardId, TopicId};
 
@@ -90,6 +91,14 @@ pub enum ShardMessage {
     TopicCreated {
         request: RequestKey,
         reply: CreateTopicReply,
+    },
+    PartitionsCreated {
+        request: RequestKey,
+        reply: CreatePartitionsReply,
+    },
+    TopicAltered {
+        request: RequestKey,
+        reply: AlterTopicReply,
     },
     TopicDeleted {
         request: RequestKey,

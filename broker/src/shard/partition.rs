@@ -47,7 +47,8 @@ pub struct Settled {
 
 pub struct Partition {
     log: Rc<OpenLog<ShardDisk>>,
-    topic: Arc<TopicView>,
+    /// As the last view has it.
+    topic: RefCell<Arc<TopicView>>,
     parked: RefCell<VecDeque<Parked>>,
     /// Fetches that wait for records here.
     fetches: RefCell<Vec<u64>>,
@@ -63,15 +64,30 @@ pub enum Appended {
 
 impl Partition {
     pub fn new(log: Rc<OpenLog<ShardDisk>>, topic: Arc<TopicView>) -> Partition {
+        let topic = RefCell::new(topic);
         Partition { log, topic, parked: RefCell::default(), fetches: RefCell::default() }
     }
 
-    pub fn topic(&self) -> &Arc<TopicView> {
-        &self.topic
+    pub fn topic(&self) -> Arc<TopicView> {
+        self.topic.borrow().clone()
     }
 
-    fn config(&self) -> &TopicConfig {
-        self.topic.config()
+    fn config(&self) -> TopicConfig {
+        *self.topic.borrow().config()
+    }
+
+    /// Takes over what the topic is told now; what is appended from here on is judged by it.
+    pub fn reconfigure(&self, store: &Store<ShardDisk>, topic: Arc<TopicView>) {
+        let config = topic.config().log_config();
+        *self.topic.borrow_mut() = topic;
+        if self.log.read(|log| *log.config() != config) {
+            store.reconfigure(&self.log, config);
+        }
+    }
+
+    /// Whether the log waits for a flush before it goes by another `flush.ms` or `flush.messages`.
+    pub fn is_changing_over(&self) -> bool {
+        self.log.read(|log| log.is_changing_over())
     }
 
     /// Takes a record set whole or not at all, and parks `origin` until it is committed.
@@ -102,12 +118,13 @@ impl Partition {
     /// Everything that can be wrong with a record set; afterwards it is appended as a whole. Returns
     /// the number of its records.
     fn check_records(&self, records: &[u8], now: Timestamp) -> Result<u64, ErrorCode> {
+        let config = self.config();
         let (mut count, mut sets, mut sequenced) = (0, 0, false);
         for batch in batches(records) {
             let batch = batch.map_err(|error| error.code())?;
-            batch.check_for_append(self.config().max_message_bytes).map_err(|error| error.code())?;
-            self.check_time(&batch, now)?;
-            if self.config().cleanup.compact {
+            batch.check_for_append(config.max_message_bytes).map_err(|error| error.code())?;
+            check_time(&config, &batch, now)?;
+            if config.cleanup.compact {
                 check_keys(&batch)?;
             }
             count += u64::from(batch.record_count().get());
@@ -123,18 +140,6 @@ impl Partition {
             return Err(ErrorCode::InvalidRecord);
         }
         Ok(count)
-    }
-
-    /// `message.timestamp.before.max.ms` and `message.timestamp.after.max.ms`, by the times that the
-    /// batch's header names: its first record's and its newest one's. A batch without times passes.
-    fn check_time(&self, batch: &Batch<'_>, now: Timestamp) -> Result<(), ErrorCode> {
-        let config = self.config();
-        let beyond =
-            |limit: Option<u64>, ms: i64| limit.is_some_and(|limit| i128::from(limit) < i128::from(ms));
-        let (first, newest) = (batch.base_timestamp().millis(), batch.max_timestamp().millis());
-        let early = 0 <= first && beyond(config.timestamp_before_max_ms, now.millis().saturating_sub(first));
-        let late = beyond(config.timestamp_after_max_ms, newest.saturating_sub(now.millis()));
-        if early || late { Err(ErrorCode::InvalidTimestamp) } else { Ok(()) }
     }
 
     /// A batch that was stored before, as [base, next): known at once if that is committed, and
@@ -347,6 +352,16 @@ impl Partition {
             from = from.max(behind);
         }
     }
+}
+
+/// `message.timestamp.before.max.ms` and `message.timestamp.after.max.ms`, by the times that the
+/// batch's header names: its first record's and its newest one's. A batch without times passes.
+fn check_time(config: &TopicConfig, batch: &Batch<'_>, now: Timestamp) -> Result<(), ErrorCode> {
+    let beyond = |limit: Option<u64>, ms: i64| limit.is_some_and(|limit| i128::from(limit) < i128::from(ms));
+    let (first, newest) = (batch.base_timestamp().millis(), batch.max_timestamp().millis());
+    let early = 0 <= first && beyond(config.timestamp_before_max_ms, now.millis().saturating_sub(first));
+    let late = beyond(config.timestamp_after_max_ms, newest.saturating_sub(now.millis()));
+    if early || late { Err(ErrorCode::InvalidTimestamp) } else { Ok(()) }
 }
 
 /// A compacted topic keeps the newest record of each key: one without a key could not be kept.

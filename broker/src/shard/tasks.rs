@@ -304,6 +304,10 @@ fn handle(shard: &Rc<Shard>, message: ShardMessage) {
         }
         ShardMessage::StatsDone { origin, stats } => handlers::take_stats(shard, origin, stats),
         ShardMessage::TopicCreated { request, reply } => handlers::topic_created(shard, request, &reply),
+        ShardMessage::PartitionsCreated { request, reply } => {
+            handlers::partitions_created(shard, request, &reply)
+        }
+        ShardMessage::TopicAltered { request, reply } => handlers::topic_altered(shard, request, &reply),
         ShardMessage::TopicDeleted { request, reply } => handlers::topic_deleted(shard, request, &reply),
         ShardMessage::ProducerIdGiven { request, reply } => {
             handlers::producer_id_given(shard, request, &reply)
@@ -324,7 +328,8 @@ async fn apply_views(shard: Rc<Shard>, views: Receiver<Arc<ClusterView>>) {
             let known = |id: &LogId| view.topic_by_id(id.topic).is_some();
             partitions.keys().filter(|id| !known(id)).copied().collect()
         };
-        let new: Vec<_> = own.into_iter().filter(|(id, _)| shard.partition(*id).is_none()).collect();
+        let (open, new): (Vec<_>, Vec<_>) =
+            own.into_iter().partition(|(id, _)| shard.partition(*id).is_some());
         let ids: Vec<LogId> = new.iter().map(|(id, _)| *id).collect();
         let created = create_log_dirs(shard.store.disk(), &ids).await;
         let opened = match created {
@@ -335,6 +340,7 @@ async fn apply_views(shard: Rc<Shard>, views: Receiver<Arc<ClusterView>>) {
             tracing::error!(%error, "cannot open a partition; its topic is not available on this shard");
         }
         *shard.view.borrow_mut() = view.clone();
+        reconfigure(&shard, open).await;
         let mut detached = Vec::new();
         for id in gone {
             detached.extend(shard.store.detach(id, &*shard));
@@ -342,6 +348,20 @@ async fn apply_views(shard: Rc<Shard>, views: Receiver<Arc<ClusterView>>) {
         }
         shard.send_to_control(ControlMessage::Applied { version: view.version });
         runtime::spawn_background(free_files(shard.clone(), detached, view.version));
+    }
+}
+
+/// Has open partitions go by what their topics are told now.
+async fn reconfigure(shard: &Shard, open: Vec<(LogId, Arc<TopicView>)>) {
+    let mut flush = false;
+    for (id, topic) in open {
+        if let Some(partition) = shard.partition(id) {
+            partition.reconfigure(&shard.store, topic);
+            flush |= partition.is_changing_over();
+        }
+    }
+    if flush {
+        shard.store.flush_due(shard).await; // a log that is to be strict takes nothing meanwhile
     }
 }
 

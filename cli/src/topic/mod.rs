@@ -1,4 +1,4 @@
-//! `ringlog topic`: makes, lists, describes and deletes topics, and the beginnings of their partitions.
+//! `ringlog topic`: makes, lists, describes, changes and deletes topics, and the beginnings of their partitions.
 
 mod create;
 
@@ -6,18 +6,24 @@ mod list;
 
 mod describe;
 
+mod alter;
+
+mod add_partitions;
+
 mod delete;
 
 mod delete_records;
 
 use crate::exit::Failure;
 
-/// Create, list, describe and delete topics, or the first records of a partition
+/// Create, list, describe, change and delete topics, or the first records of a partition
 #[derive(clap::Subcommand)]
 pub enum Verb {
     Create(create::Args),
     List(list::Args),
     Describe(describe::Args),
+    Alter(alter::Args),
+    AddPartitions(add_partitions::Args),
     Delete(delete::Args),
     DeleteRecords(delete_records::Args),
 }
@@ -27,6 +33,8 @@ pub fn run(verb: &Verb) -> Result<(), Failure> {
         Verb::Create(args) => create::run(args),
         Verb::List(args) => list::run(args),
         Verb::Describe(args) => describe::run(args),
+        Verb::Alter(args) => alter::run(args),
+        Verb::AddPartitions(args) => add_partitions::run(args),
         Verb::Delete(args) => delete::run(args),
         Verb::DeleteRecords(args) => delete_records::run(args),
     }

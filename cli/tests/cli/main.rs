@@ -7,6 +7,8 @@
 
 mod run;
 
+mod shell;
+
 mod topics;
 
 mod verify;

@@ -32,6 +32,47 @@ fn a_topic_lives_from_create_to_delete() {
 }
 
 #[test]
+fn a_topic_is_changed_and_gets_more_partitions() {
+    let broker = Served::start();
+    broker.ringlog(&["topic", "create", "orders", "-p", "2", "-c", "segment.ms=1h"]).ok();
+    let config = |key: &str| {
+        let json = broker.ringlog(&["topic", "describe", "orders", "-o", "json"]).ok();
+        let topic: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let configs = topic["configs"].as_array().unwrap();
+        let entry = configs.iter().find(|entry| entry["key"] == key).unwrap();
+        (entry["value"].as_str().unwrap().to_owned(), entry["is_default"].as_bool().unwrap())
+    };
+    let alter = ["topic", "alter", "orders"];
+    let change = ["--set", "retention.ms=1h", "--set", "flush.ms=1s", "--reset", "segment.ms"];
+    let asked = broker.ringlog(&[&alter[..], &change, &["--dry-run"]].concat());
+    assert_eq!((asked.code, asked.err.as_str()), (0, "topic \"orders\" could be changed\n"));
+    assert_eq!(config("retention.ms"), ("604800000".to_owned(), true));
+    let changed = broker.ringlog(&[&alter[..], &change].concat());
+    assert_eq!((changed.code, changed.err.as_str()), (0, "changed topic \"orders\"\n"));
+    assert_eq!(config("retention.ms"), ("3600000".to_owned(), false));
+    assert_eq!(config("segment.ms"), ("604800000".to_owned(), true));
+
+    let unknown = broker.ringlog(&[&alter[..], &["--set", "retention.m=1"]].concat()).fails_with(2);
+    assert!(unknown.contains("did you mean retention.ms?"), "{unknown}");
+    broker.ringlog(&alter).fails_with(2);
+    broker.ringlog(&[&alter[..], &["--set", "retention.ms"]].concat()).fails_with(2);
+    let nowhere = broker.ringlog(&["topic", "alter", "ordres", "--reset", "flush.ms"]).fails_with(3);
+    assert!(nowhere.contains("did you mean \"orders\"?"), "{nowhere}");
+
+    let add = ["topic", "add-partitions", "orders", "--to"];
+    let asked = broker.ringlog(&[&add[..], &["5", "--dry-run"]].concat());
+    assert_eq!((asked.code, asked.err.as_str()), (0, "topic \"orders\" could have 5 partitions\n"));
+    let added = broker.ringlog(&[&add[..], &["4"]].concat());
+    assert_eq!((added.code, added.err.as_str()), (0, "topic \"orders\" has 4 partitions now\n"));
+    broker.ringlog_with(&["produce", "orders", "-p", "3"], b"a\n").ok();
+    assert_eq!(broker.ringlog(&["consume", "orders", "--from", "start", "-e"]).ok(), "a\n");
+    let fewer = broker.ringlog(&[&add[..], &["3"]].concat()).fails_with(2);
+    assert!(fewer.contains("has 4 partitions") && fewer.contains("only grows"), "{fewer}");
+    broker.ringlog(&["topic", "add-partitions", "nowhere", "--to", "3"]).fails_with(3);
+    broker.ringlog(&[&add[..], &["0"]].concat()).fails_with(2);
+}
+
+#[test]
 fn the_first_records_of_a_partition_are_deleted_when_that_is_confirmed() {
     let broker = Served::start();
     broker.ringlog(&["topic", "create", "orders"]).ok();

@@ -61,7 +61,7 @@ impl Default for Catalog {
 /// Producer ids that one record reserves.
 const PRODUCER_IDS_PER_RECORD: i64 = 1000;
 
-/// Why a topic is not made or not deleted.
+/// Why a topic is not made, changed or deleted.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TopicRefusal {
     #[error("topic `{0}` exists already")]
@@ -70,16 +70,24 @@ pub enum TopicRefusal {
     Unknown(TopicName),
     #[error("a topic has 1 to {max} partitions, not {partitions}", max = protocol::model::limits::PARTITIONS_PER_TOPIC_MAX)]
     Partitions { partitions: u32 },
+    #[error("topic `{name}` has {has} partitions, and {total} are no more: their number only grows")]
+    Shrinks { name: TopicName, has: u32, total: u32 },
+    #[error("the partitions of `{0}` are counted on by what is stored in it; their number stays")]
+    Fixed(TopicName),
     #[error("the replication factor is {factor}, but there is 1 broker")]
     ReplicationFactor { factor: u16 },
 }
+
+/// Topics whose number of partitions says where a group or a transaction is kept.
+const FIXED: [&str; 2] = ["__consumer_offsets", "__transaction_state"];
 
 impl TopicRefusal {
     pub fn code(&self) -> ErrorCode {
         match self {
             TopicRefusal::Exists(_) => ErrorCode::TopicAlreadyExists,
             TopicRefusal::Unknown(_) => ErrorCode::UnknownTopicOrPartition,
-            TopicRefusal::Partitions { .. } => ErrorCode::InvalidPartitions,
+            TopicRefusal::Partitions { .. } | TopicRefusal::Shrinks { .. } => ErrorCode::InvalidPartitions,
+            TopicRefusal::Fixed(_) => ErrorCode::InvalidTopic,
             TopicRefusal::ReplicationFactor { .. } => ErrorCode::InvalidReplicationFactor,
         }
     }
@@ -153,6 +161,31 @@ impl Catalog {
         }))
     }
 
+    /// `total` partitions for a topic, those it has included.
+    pub fn plan_partitions(&self, name: &TopicName, total: u32) -> Result<MetadataRecord, TopicRefusal> {
+        let topic = self.topics.get(name).ok_or_else(|| TopicRefusal::Unknown(name.clone()))?;
+        if FIXED.contains(&name.as_str()) {
+            return Err(TopicRefusal::Fixed(name.clone()));
+        }
+        if total <= topic.partitions {
+            return Err(TopicRefusal::Shrinks { name: name.clone(), has: topic.partitions, total });
+        }
+        if protocol::model::limits::PARTITIONS_PER_TOPIC_MAX < total {
+            return Err(TopicRefusal::Partitions { partitions: total });
+        }
+        Ok(MetadataRecord::PartitionsCreated { id: topic.id, total })
+    }
+
+    /// A topic's own settings, all of them; the caller has checked that they are allowed.
+    pub fn plan_configs(
+        &self,
+        name: &TopicName,
+        configs: BTreeMap<String, String>,
+    ) -> Result<MetadataRecord, TopicRefusal> {
+        let topic = self.topics.get(name).ok_or_else(|| TopicRefusal::Unknown(name.clone()))?;
+        Ok(MetadataRecord::TopicConfigured { id: topic.id, configs })
+    }
+
     pub fn plan_delete(&self, name: &TopicName) -> Result<MetadataRecord, TopicRefusal> {
         match self.topics.get(name) {
             Some(topic) => Ok(MetadataRecord::TopicDeleted { id: topic.id }),
@@ -166,6 +199,16 @@ impl Catalog {
             MetadataRecord::TopicCreated(topic) => {
                 self.next_number = self.next_number.max(topic.number + 1);
                 self.topics.insert(topic.name.clone(), topic.clone());
+            }
+            MetadataRecord::PartitionsCreated { id, total } => {
+                if let Some(topic) = self.topics.values_mut().find(|topic| topic.id == *id) {
+                    topic.partitions = topic.partitions.max(*total);
+                }
+            }
+            MetadataRecord::TopicConfigured { id, configs } => {
+                if let Some(topic) = self.topics.values_mut().find(|topic| topic.id == *id) {
+                    topic.configs.clone_from(configs);
+                }
             }
             MetadataRecord::TopicDeleted { id } => {
                 let name = self.topics.values().find(|topic| topic.id == *id).map(|topic| topic.name.clone());
@@ -232,6 +275,41 @@ mod tests {
     }
 
     #[test]
+    fn partitions_grow_and_settings_are_replaced_until_the_topic_is_gone() {
+        let mut catalog = Catalog::default();
+        catalog.apply(&catalog.plan_create(new_topic("orders", 1)).unwrap());
+        catalog.apply(&catalog.plan_create(new_topic("invoices", 2)).unwrap());
+        let orders = TopicName::new("orders").unwrap();
+        let grown = catalog.plan_partitions(&orders, 5).unwrap();
+        let configs = BTreeMap::from([("retention.ms".to_owned(), "1".to_owned())]);
+        let configured = catalog.plan_configs(&orders, configs.clone()).unwrap();
+        catalog.apply(&grown);
+        catalog.apply(&configured);
+        let topic = catalog.topic("orders").unwrap();
+        assert_eq!((topic.partitions, &topic.configs, topic.number), (5, &configs, 0));
+        assert_eq!(catalog.topic("invoices").unwrap().partitions, 3, "another topic is as it was");
+        for total in [0, 3, 5, 100_001] {
+            let refused = catalog.plan_partitions(&orders, total).unwrap_err();
+            assert_eq!(refused.code(), ErrorCode::InvalidPartitions, "{total}");
+        }
+        catalog.apply(&catalog.plan_delete(&orders).unwrap());
+        let gone = catalog.plan_partitions(&orders, 9).unwrap_err();
+        assert_eq!(gone.code(), ErrorCode::UnknownTopicOrPartition);
+        let before = catalog.clone();
+        catalog.apply(&grown); // a record about a topic that is gone changes nothing
+        catalog.apply(&configured);
+        assert_eq!(catalog, before);
+    }
+
+    #[test]
+    fn the_partitions_that_groups_are_hashed_to_are_fixed() {
+        let mut catalog = Catalog::default();
+        catalog.apply(&catalog.plan_create(new_topic("__consumer_offsets", 1)).unwrap());
+        let name = TopicName::new("__consumer_offsets").unwrap();
+        assert_eq!(catalog.plan_partitions(&name, 60).unwrap_err(), TopicRefusal::Fixed(name));
+    }
+
+    #[test]
     fn a_reopened_log_adds_up_to_the_same_catalog() {
         let temp = tempfile::tempdir().unwrap();
         let mut catalog = Catalog::default();
@@ -242,11 +320,16 @@ mod tests {
                 log.append(std::slice::from_ref(&record)).unwrap();
                 catalog.apply(&record);
             }
-            let deleted = catalog.plan_delete(&TopicName::new("topic-7").unwrap()).unwrap();
-            let reserved = catalog.plan_producer_ids();
-            log.append(&[deleted.clone(), reserved.clone()]).unwrap();
-            catalog.apply(&deleted);
-            catalog.apply(&reserved);
+            let name = |name: &str| TopicName::new(name).unwrap();
+            let configs = BTreeMap::from([("retention.ms".to_owned(), "1".to_owned())]);
+            let records = [
+                catalog.plan_delete(&name("topic-7")).unwrap(),
+                catalog.plan_producer_ids(),
+                catalog.plan_partitions(&name("topic-8"), 5).unwrap(),
+                catalog.plan_configs(&name("topic-9"), configs).unwrap(),
+            ];
+            log.append(&records).unwrap();
+            records.iter().for_each(|record| catalog.apply(record));
         }
         let log = RedbLog::open(temp.path()).unwrap();
         assert_eq!(catalog.producer_ids_next(), ProducerId::new(1000));

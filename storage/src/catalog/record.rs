@@ -1,6 +1,8 @@
 //! Metadata records: what happened to the catalog, in the order it happened.
 //!
 //!     {"type":"topic_created","name":"orders","id":"3f…","number":0,"partitions":3,"configs":{…}}
+//!     {"type":"partitions_created","id":"3f…","total":6}
+//!     {"type":"topic_configured","id":"3f…","configs":{…}}      all that the topic has of its own
 //!     {"type":"topic_deleted","id":"3f…"}        gone for clients
 //!     {"type":"topic_removed","id":"3f…"}        its files are gone too
 //!     {"type":"producer_ids_reserved","next":1000}
@@ -19,6 +21,16 @@ pub enum MetadataRecord {
         id: ClusterId,
     },
     TopicCreated(TopicRecord),
+    /// The topic has `total` partitions.
+    PartitionsCreated {
+        id: TopicId,
+        total: u32,
+    },
+    /// The topic was given these settings, and has no others.
+    TopicConfigured {
+        id: TopicId,
+        configs: BTreeMap<String, String>,
+    },
     /// The topic is gone for clients; its files are to be deleted.
     TopicDeleted {
         id: TopicId,
@@ -50,6 +62,8 @@ pub struct TopicRecord {
 enum Stored {
     ClusterCreated { id: String },
     TopicCreated { name: String, id: String, number: u64, partitions: u32, configs: BTreeMap<String, String> },
+    PartitionsCreated { id: String, total: u32 },
+    TopicConfigured { id: String, configs: BTreeMap<String, String> },
     TopicDeleted { id: String },
     TopicRemoved { id: String },
     ProducerIdsReserved { next: i64 },
@@ -66,6 +80,12 @@ impl MetadataRecord {
                 partitions: topic.partitions,
                 configs: topic.configs.clone(),
             },
+            MetadataRecord::PartitionsCreated { id, total } => {
+                Stored::PartitionsCreated { id: id.to_string(), total: *total }
+            }
+            MetadataRecord::TopicConfigured { id, configs } => {
+                Stored::TopicConfigured { id: id.to_string(), configs: configs.clone() }
+            }
             MetadataRecord::TopicDeleted { id } => Stored::TopicDeleted { id: id.to_string() },
             MetadataRecord::TopicRemoved { id } => Stored::TopicRemoved { id: id.to_string() },
             MetadataRecord::ProducerIdsReserved { next } => Stored::ProducerIdsReserved { next: next.get() },
@@ -89,6 +109,12 @@ impl MetadataRecord {
                     partitions,
                     configs,
                 })
+            }
+            Stored::PartitionsCreated { id, total } => {
+                MetadataRecord::PartitionsCreated { id: topic_id(id)?, total }
+            }
+            Stored::TopicConfigured { id, configs } => {
+                MetadataRecord::TopicConfigured { id: topic_id(id)?, configs }
             }
             Stored::TopicDeleted { id } => MetadataRecord::TopicDeleted { id: topic_id(id)? },
             Stored::TopicRemoved { id } => MetadataRecord::TopicRemoved { id: topic_id(id)? },

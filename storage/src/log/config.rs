@@ -85,6 +85,9 @@ impl FlushPolicy {
     /// Every record is durable before it is acknowledged.
     pub const EVERY_ROUND: FlushPolicy = FlushPolicy { ms: None, messages: None };
 
+    /// Records count once they are written, and are flushed when the log is closed.
+    pub const ON_WRITE: FlushPolicy = FlushPolicy { ms: None, messages: Some(u64::MAX) };
+
     pub fn is_every_round(self) -> bool {
         self == FlushPolicy::EVERY_ROUND || self.messages == Some(1) || self.ms == Some(0)
     }

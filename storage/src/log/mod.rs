@@ -10,7 +10,8 @@
 //! `upto` may be acknowledged and read.
 //! Invariants: offsets are dense; a batch lies in one chunk and one segment; `durable` only grows;
 //! after a failed write or fdatasync the log is fenced and plans nothing more (design D8).
-//! What concerns closed segments stands in lifecycle.rs, space ahead of the tail in prepare.rs.
+//! What concerns closed segments stands in lifecycle.rs, space ahead of the tail in prepare.rs, and when
+//! records count as safe in flush_mode.rs.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -36,6 +37,9 @@ pub use plan::{
 
 pub mod producers;
 pub use producers::{ProducerStates, Sequencing};
+
+mod flush_mode;
+use flush_mode::{FlushMode, Unflushed};
 
 mod prepare;
 use prepare::Preparation;
@@ -117,15 +121,11 @@ pub struct Log<B> {
     producers: ProducerStates,
     /// What was written and is not durable, where the flush policy leaves it so.
     unflushed: Option<Unflushed>,
+    mode: FlushMode,
     /// Records below this have been compacted.
     clean_upto: Offset,
     /// Whether offsets may have gaps.
     compacted: bool,
-}
-
-struct Unflushed {
-    since: Instant,
-    reached: Vec<Reached>,
 }
 
 /// A log as recovery found it: every record below `end` is durable.
@@ -191,6 +191,7 @@ impl<B: Buf> Log<B> {
             prepare: Preparation::default(),
             producers,
             unflushed: None,
+            mode: FlushMode::new(config.flush),
             clean_upto: clean_upto.max(start),
             compacted,
         };
@@ -219,11 +220,6 @@ impl<B: Buf> Log<B> {
     /// flush policy of its own what is written.
     pub fn high_watermark(&self) -> Offset {
         if self.commits_on_write() { self.ladder.written() } else { self.ladder.durable() }
-    }
-
-    /// Whether records count as safe once they are written (`flush.ms`, `flush.messages`).
-    pub fn commits_on_write(&self) -> bool {
-        !self.config.flush.is_every_round()
     }
 
     /// Bytes of a segment that may be read.
@@ -351,10 +347,10 @@ impl<B: Buf> Log<B> {
         self.state == LogState::Open && (self.open.is_some() || !self.queue.is_empty())
     }
 
-    /// The log's share of the next commit round: what was accepted, up to [`ROUND_BYTES_MAX`].
-    /// `None` if there is nothing, or if it must wait for a preparation of the same blocks.
+    /// The log's share of the next commit round: what was accepted, up to [`ROUND_BYTES_MAX`]. `None` if
+    /// there is nothing, or if it must wait for a preparation of the same blocks or a change of its rules.
     pub fn plan_write(&mut self, buffers: &impl Buffers<Buf = B>) -> Option<WritePlan<B>> {
-        if self.state != LogState::Open {
+        if self.state != LogState::Open || self.is_changing_over() {
             return None;
         }
         self.seal_open(buffers);
@@ -367,7 +363,10 @@ impl<B: Buf> Log<B> {
             self.add_to_plan(&mut plan, &chunk);
             self.cache.push_back(chunk);
         }
-        (!plan.writes.is_empty()).then_some(plan)
+        (!plan.writes.is_empty()).then(|| {
+            self.mode.begin_round();
+            plan
+        })
     }
 
     /// Zeroes on their way to the chunk's blocks could land after the chunk and wipe it out.
@@ -411,6 +410,7 @@ impl<B: Buf> Log<B> {
             let unflushed =
                 self.unflushed.get_or_insert_with(|| Unflushed { since: now, reached: Vec::new() });
             unflushed.reached.extend_from_slice(reached);
+            self.mode.end_round();
         }
     }
 
@@ -422,6 +422,7 @@ impl<B: Buf> Log<B> {
         self.ladder.advance(Rung::Durable(upto));
         if !self.commits_on_write() {
             self.pending_bytes -= bytes;
+            self.mode.end_round();
         }
         for reach in reached {
             if let Some(segment) = self.segment_mut(reach.segment) {
@@ -430,25 +431,8 @@ impl<B: Buf> Log<B> {
             }
         }
         self.join_prepared();
+        self.change_over();
         self.check();
-    }
-
-    /// Whether the flush policy asks for a flush of what was only written.
-    pub fn is_flush_due(&self, now: Instant) -> bool {
-        let Some(unflushed) = self.unflushed.as_ref().filter(|_| self.state == LogState::Open) else {
-            return false;
-        };
-        let policy = self.config.flush;
-        let waited = now.saturating_duration_since(unflushed.since).as_millis();
-        let records = self.ladder.written().get() - self.ladder.durable().get();
-        policy.ms.is_some_and(|ms| u128::from(ms) <= waited)
-            || policy.messages.is_some_and(|messages| messages <= records)
-    }
-
-    /// What to flush, if something is only written. Perform one at a time, then `handle_durable`.
-    pub fn plan_flush(&mut self) -> Option<FlushPlan> {
-        let reached = self.unflushed.take()?.reached;
-        (self.state == LogState::Open).then(|| FlushPlan { upto: self.ladder.written(), reached })
     }
 
     /// A write or an fdatasync of this log failed, or its topic is gone: it takes and writes nothing

@@ -321,6 +321,7 @@ impl<D: Disk> Store<D> {
                         count(&self.counters.committed_logs, 1);
                         events.committed(&part.log, part.upto);
                     }
+                    self.resume(&part.log);
                     self.mark_for_maintenance_if_due(&part.log);
                 }
                 Err(error) => {

@@ -22,7 +22,9 @@ use protocol::model::{Offset, Timestamp};
 use crate::checkpoint::Checkpoint;
 use crate::disk::Disk;
 use crate::id::LogId;
-use crate::log::{Accepted, AppendError, DurablePoint, Fence, Log, LogState, ReadError, ReadPlan, Slice};
+use crate::log::{
+    Accepted, AppendError, DurablePoint, Fence, Log, LogConfig, LogState, ReadError, ReadPlan, Slice,
+};
 use crate::mutants::Mutation;
 use crate::notify::Notify;
 
@@ -278,9 +280,27 @@ impl<D: Disk> Store<D> {
         }
     }
 
+    /// Has a log go by another configuration ([`Log::reconfigure`]).
+    pub fn reconfigure(&self, log: &Rc<OpenLog<D>>, config: LogConfig) {
+        log.log.borrow_mut().reconfigure(config);
+        self.resume(log);
+        self.mark_for_maintenance_if_due(log);
+    }
+
+    /// Rounds that a log held back while it changed its rules may begin.
+    fn resume(&self, log: &Rc<OpenLog<D>>) {
+        if log.read(|log| log.has_work() && !log.is_changing_over()) {
+            self.mark_dirty(log);
+        }
+    }
+
     /// Lets what was accepted become durable, then ends the lanes and the maintenance task.
     pub async fn stop(&self) {
         self.stopping.set(true);
+        for log in self.logs() {
+            log.log.borrow_mut().stop_changing_over();
+            self.resume(&log);
+        }
         self.work.notify();
         let busy = || self.logs.borrow().values().any(|log| log.busy.get());
         self.work.until(|| (self.is_idle() && !busy()).then_some(())).await;

@@ -162,10 +162,11 @@ impl<D: Disk> Store<D> {
     /// Makes durable what was only written; for an orderly stop, which has no round in flight.
     pub(super) async fn flush_all(&self) {
         for log in self.logs() {
+            self.work.until(|| (!log.read(|log| log.is_flushing())).then_some(())).await;
             let plan = log.log.borrow_mut().plan_flush();
             if let Some(plan) = plan {
                 match self.try_flush_log(&log, &plan).await {
-                    Ok(()) => log.log.borrow_mut().handle_durable(plan.upto, &plan.reached, 0),
+                    Ok(()) => log.log.borrow_mut().handle_flushed(&plan),
                     Err(error) => log.log.borrow_mut().fence(fence_of(&error)),
                 }
             }
@@ -176,12 +177,14 @@ impl<D: Disk> Store<D> {
         let plan = log.log.borrow_mut().plan_flush();
         let Some(plan) = plan else { return };
         match self.try_flush_log(log, &plan).await {
-            Ok(()) => log.log.borrow_mut().handle_durable(plan.upto, &plan.reached, 0),
+            Ok(()) => log.log.borrow_mut().handle_flushed(&plan),
             Err(error) => {
                 tracing::error!(log = %log.id, %error, "a flush failed: the partition takes no more records");
                 self.fence(log, fence_of(&error), events);
             }
         }
+        self.resume(log);
+        self.work.notify();
         self.mark_for_maintenance_if_due(log);
     }
 

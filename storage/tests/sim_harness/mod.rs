@@ -17,8 +17,8 @@ use futures::executor::{LocalPool, LocalSpawner};
 use futures::task::LocalSpawnExt;
 use protocol::batch::{Batch, stamp};
 use protocol::model::{LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
-use storage::disk::FlushScope;
 use storage::disk::sim::{Fault, SimDisk, SimRng};
+use storage::disk::{BLOCK, FlushScope};
 use storage::id::LogId;
 use storage::log::{Accepted, Cleanup, DirtyRatio, Fence, LogConfig};
 use storage::mutants::{Mutant, Mutation};
@@ -261,6 +261,10 @@ impl Workload {
                 true
             }
             15 if self.rng.below(4) == 0 && self.has_chore() => self.delete_records(),
+            20 if self.rng.below(4) == 0 => {
+                self.resize_segments();
+                true
+            }
             16 if appending && self.deletes && self.rng.below(24) == 0 => self.remove_log(),
             _ => self.disk.step(),
         };
@@ -367,6 +371,16 @@ impl Workload {
                 told.borrow_mut().removed.insert(id, true);
             }
         })
+    }
+
+    /// Has a log go by another `segment.bytes`, as an operator may at any time.
+    fn resize_segments(&mut self) {
+        let id = self.any_log();
+        let segment_bytes = (BLOCK as u64) << self.rng.below(4);
+        if let Some(log) = self.store.get(id) {
+            let config = log.read(|log| LogConfig { segment_bytes, ..*log.config() });
+            self.store.reconfigure(&log, config);
+        }
     }
 
     fn any_log(&mut self) -> LogId {
