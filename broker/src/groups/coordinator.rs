@@ -224,8 +224,8 @@ impl Coordinator {
     pub fn topic_deleted(&mut self, topic: &str, now: Now) {
         self.begin();
         let topic: Arc<str> = topic.into();
-        let has_offsets = |group: &&Box<Group>| group.offsets.of_topic(&topic).next().is_some();
-        let found = self.groups.values().filter(has_offsets);
+        let has_offsets = |group: &Group| group.offsets.of_topic(&topic).next().is_some();
+        let found = self.groups.values().filter(|group| has_offsets(group));
         let mut groups: Vec<Arc<str>> = found.map(|group| group.id.clone()).collect();
         groups.sort_unstable();
         let sweep = |group| Sweep { group, topic: topic.clone(), deleted_at: now.wall };

@@ -228,7 +228,7 @@ impl Group {
     pub fn wait(&mut self, id: &str, waiting: Waiting, instead: ErrorCode, effects: &mut Effects) {
         let member = self.members.get_mut(id).expect("BUG: the caller has looked the member up");
         let before = std::mem::replace(&mut member.waiting, waiting);
-        self.joined -= usize::from(matches!(before, Waiting::ForGeneration(_)));
+        self.joined -= usize::from(matches!(before, Waiting::Generation(_)));
         self.joined += usize::from(member.waits_for_generation());
         refuse(before, &member.id, instead, effects);
     }
@@ -242,8 +242,8 @@ impl Group {
     /// The request that the member waits with, which the caller answers.
     pub fn take_waiting(&mut self, id: &str) -> Waiting {
         let member = self.members.get_mut(id).expect("BUG: the caller has looked the member up");
-        let before = std::mem::replace(&mut member.waiting, Waiting::ForNothing);
-        self.joined -= usize::from(matches!(before, Waiting::ForGeneration(_)));
+        let before = std::mem::replace(&mut member.waiting, Waiting::Nothing);
+        self.joined -= usize::from(matches!(before, Waiting::Generation(_)));
         before
     }
 
@@ -380,12 +380,12 @@ fn millis(duration: Duration) -> i32 {
 /// Answers who waited.
 pub(super) fn refuse(waiting: Waiting, member: &Arc<str>, code: ErrorCode, effects: &mut Effects) {
     match waiting {
-        Waiting::ForNothing => {}
-        Waiting::ForGeneration(to) => {
+        Waiting::Nothing => {}
+        Waiting::Generation(to) => {
             let refused = super::api::JoinRefused { code, member: member.clone() };
             effects.reply(to, Reply::Join(Err(refused)));
         }
-        Waiting::ForAssignment(to) => effects.reply(to, Reply::Sync(Err(code))),
+        Waiting::Assignment(to) => effects.reply(to, Reply::Sync(Err(code))),
     }
 }
 

@@ -157,7 +157,7 @@ impl Group {
     ) {
         let deadline = context.now.instant + NEW_MEMBER_JOIN_TIMEOUT;
         let mut member = Member::new(id, join, deadline);
-        member.waiting = Waiting::ForGeneration(to);
+        member.waiting = Waiting::Generation(to);
         if self.size() == 0 {
             self.protocol_type = Some(join.protocol_type.into());
         }
@@ -218,7 +218,7 @@ impl Group {
                 member.restart_session(now);
             }
         });
-        self.wait(id, Waiting::ForGeneration(to), ErrorCode::RebalanceInProgress, effects);
+        self.wait(id, Waiting::Generation(to), ErrorCode::RebalanceInProgress, effects);
         let deadline = self.member(id).map(|member| member.deadline);
         deadline.into_iter().for_each(|at| self.wake_by(at));
     }

@@ -24,9 +24,9 @@ pub(super) struct Protocol {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Waiting {
-    ForNothing,
-    ForGeneration(ReplyTo),
-    ForAssignment(ReplyTo),
+    Nothing,
+    Generation(ReplyTo),
+    Assignment(ReplyTo),
 }
 
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Member {
             protocols: protocols(join),
             assignment: Bytes::new(),
             deadline,
-            waiting: Waiting::ForNothing,
+            waiting: Waiting::Nothing,
             is_new: true,
             owes_sync: false,
         }
@@ -72,12 +72,12 @@ impl Member {
     }
 
     pub fn waits_for_generation(&self) -> bool {
-        matches!(self.waiting, Waiting::ForGeneration(_))
+        matches!(self.waiting, Waiting::Generation(_))
     }
 
     /// When its silence ends its membership; `None` while it is the group it waits for.
     pub fn expires(&self) -> Option<Instant> {
-        let may_expire = self.waiting == Waiting::ForNothing || self.is_new;
+        let may_expire = self.waiting == Waiting::Nothing || self.is_new;
         may_expire.then_some(self.deadline)
     }
 

@@ -30,8 +30,8 @@ impl Group {
         let mut restarted = None;
         for member in self.members_mut() {
             member.owes_sync = false;
-            if matches!(member.waiting, Waiting::ForAssignment(_)) {
-                let waiting = std::mem::replace(&mut member.waiting, Waiting::ForNothing);
+            if matches!(member.waiting, Waiting::Assignment(_)) {
+                let waiting = std::mem::replace(&mut member.waiting, Waiting::Nothing);
                 refuse(waiting, &member.id, ErrorCode::RebalanceInProgress, effects);
                 restarted = earlier(restarted, member.restart_session(now));
             }
@@ -87,7 +87,7 @@ impl Group {
     }
 
     fn tell_generation(&mut self, id: &str, now: Instant, effects: &mut Effects) {
-        let Waiting::ForGeneration(to) = self.take_waiting(id) else { return };
+        let Waiting::Generation(to) = self.take_waiting(id) else { return };
         let member = self.member_mut(id).expect("BUG: the caller lists the members");
         member.is_new = false;
         member.owes_sync = true;

@@ -210,7 +210,7 @@ fn restored(value: &MemberValue<'_>, protocol: &str, now: Now) -> Member {
         protocols: Box::new([chosen]),
         assignment: Bytes::copy_from_slice(value.assignment),
         deadline: now.instant + session_timeout,
-        waiting: Waiting::ForNothing,
+        waiting: Waiting::Nothing,
         is_new: false,
         owes_sync: false,
     }

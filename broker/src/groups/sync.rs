@@ -44,7 +44,7 @@ impl Group {
                 if is_leader {
                     self.check_assignments(sync, context)?;
                 }
-                let waiting = Waiting::ForAssignment(to);
+                let waiting = Waiting::Assignment(to);
                 self.wait(sync.member, waiting, ErrorCode::RebalanceInProgress, effects);
                 self.synced(sync.member, context);
                 if is_leader {
@@ -83,10 +83,10 @@ impl Group {
         }
         self.become_state(State::Stable, context.now);
         self.store(effects);
-        let waits = |member: &&Member| matches!(member.waiting, Waiting::ForAssignment(_));
+        let waits = |member: &&Member| matches!(member.waiting, Waiting::Assignment(_));
         let ids: Vec<Arc<str>> = self.members().filter(waits).map(|member| member.id.clone()).collect();
         for id in ids {
-            let Waiting::ForAssignment(to) = self.take_waiting(&id) else { continue };
+            let Waiting::Assignment(to) = self.take_waiting(&id) else { continue };
             self.synced(&id, context);
             let member = self.member(&id).expect("BUG: members were listed above");
             effects.reply(to, Reply::Sync(Ok(self.synced_reply(member))));

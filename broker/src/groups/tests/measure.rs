@@ -3,6 +3,7 @@
 //!
 //!     10,000 groups of one member with one offset: time of a heartbeat, bytes of memory for each group
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use protocol::model::Offset;
@@ -12,6 +13,10 @@ use super::fixture::*;
 use crate::groups::*;
 
 const GROUPS: usize = 10_000;
+
+fn say(line: &str) {
+    writeln!(std::io::stderr(), "{line}").expect("stderr is open");
+}
 
 /// Resident bytes of the process.
 fn resident() -> usize {
@@ -70,7 +75,7 @@ fn ten_thousand_groups() {
         coordinator.commit_offsets(&commit, ReplyTo(0), now, &mut effects);
         settled(&mut coordinator, now, effects);
     }
-    println!("memory: {} bytes for each group", (resident() - before) / GROUPS);
+    say(&format!("memory: {} bytes for each group", (resident() - before) / GROUPS));
 
     let mut effects = Effects::default();
     let start = Instant::now();
@@ -87,11 +92,11 @@ fn ten_thousand_groups() {
                 .all(|(_, reply)| reply == Reply::Heartbeat(protocol::model::ErrorCode::None))
         );
     }
-    println!("heartbeat: {:?}", start.elapsed() / (GROUPS * ROUNDS) as u32);
+    say(&format!("heartbeat: {:?}", start.elapsed() / (GROUPS * ROUNDS) as u32));
 
     now.instant += SESSION - Duration::from_millis(1);
     let start = Instant::now();
     let mut effects = Effects::default();
     coordinator.tick(now, &mut effects);
-    println!("a tick with nothing due: {:?}", start.elapsed());
+    say(&format!("a tick with nothing due: {:?}", start.elapsed()));
 }

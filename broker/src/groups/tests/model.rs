@@ -12,6 +12,8 @@
 
 mod world;
 
+use std::io::Write as _;
+
 use world::World;
 
 fn number(name: &str) -> Option<u64> {
@@ -31,6 +33,9 @@ fn random_schedules_keep_what_clients_were_told() {
             Ok(of_one) => seen.add(&of_one),
             Err(_) => panic!("schedule {seed} failed; again: RINGLOG_SEED={seed}"),
         }
+    }
+    if number("RINGLOG_SCHEDULES").is_some() {
+        writeln!(std::io::stderr(), "{seen:?}").expect("stderr is open");
     }
     // A schedule that never gets anywhere proves nothing.
     if 100 <= seeds.end - seeds.start {
