@@ -26,8 +26,6 @@ mod shard;
 
 mod handlers;
 
-// Nothing calls it yet: its driver and its handlers come with the group requests.
-#[allow(dead_code, unused_imports)]
 mod groups;
 
 mod connection;

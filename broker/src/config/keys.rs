@@ -155,6 +155,24 @@ keys! {
          for this long is forgotten there. A batch that it sends again after that may be stored twice, so \
          this is longer than any producer's delivery timeout.";
 
+    GROUP_SESSION_TIMEOUT_MIN: Duration = "group.session_timeout_min", "6s", Some((100_000, 86_400_000_000)),
+        "Kafka's `group.min.session.timeout.ms`: the shortest session a member may ask for. A shorter one \
+         finds dead members sooner and expels slow ones.";
+    GROUP_SESSION_TIMEOUT_MAX: Duration = "group.session_timeout_max", "30m", Some((100_000, 86_400_000_000)),
+        "Kafka's `group.max.session.timeout.ms`: the longest session a member may ask for.";
+    GROUP_INITIAL_REBALANCE_DELAY: Duration = "group.initial_rebalance_delay", "100ms", Some((0, 600_000_000)),
+        "Kafka's `group.initial.rebalance.delay.ms` (there 3 s): how long an empty group waits for more \
+         members when the first one joins, anew for each that comes.";
+    GROUP_SIZE_MAX: Count = "group.size_max", "10000", Some((1, 100_000)),
+        "Kafka's `group.max.size`: members of one group.";
+    OFFSETS_RETENTION: Duration = "group.offsets_retention", "7d", Some((60_000_000, 31_536_000_000_000)),
+        "Kafka's `offsets.retention.minutes`: offsets of a group without members are forgotten after this.";
+    OFFSETS_METADATA_BYTES: Size = "group.offset_metadata_bytes_max", "4 KiB", Some((0, 64 << 10)),
+        "Kafka's `offset.metadata.max.bytes`: the longest text that is committed with an offset.";
+    OFFSETS_PARTITIONS: Count = "group.offsets_partitions", "50", Some((1, PARTITIONS_PER_TOPIC_MAX as u64)),
+        "Kafka's `offsets.topic.num.partitions`: partitions of `__consumer_offsets`, which is made when \
+         the first group is asked for. They are dealt out to the shards, and groups to them.";
+
     TOPIC_PARTITIONS: Count = "topic.partitions", "1", Some((1, PARTITIONS_PER_TOPIC_MAX as u64)),
         "Partitions of a topic that is created without a number.";
     TOPIC_SEGMENT_BYTES: Size = "topic.segment_bytes", "1 GiB", Some((SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)),

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use protocol::model::NodeId;
 
+use crate::groups::GroupConfig;
+
 mod keys;
 pub use keys::reference;
 
@@ -85,6 +87,10 @@ pub struct Config {
     pub scrub_bytes_per_s: u64,
     /// `storage.scrub_interval`: from the begin of one such pass to that of the next; 24 h.
     pub scrub_interval: Duration,
+    /// `group.*`: what groups are held to.
+    pub groups: GroupConfig,
+    /// `group.offsets_partitions`: partitions of `__consumer_offsets` when it is made; 50.
+    pub offsets_partitions: u32,
     /// `topic.*`: what a topic gets that does not say otherwise.
     pub topic_defaults: TopicDefaults,
     /// `log.filter`: what is logged; "info".

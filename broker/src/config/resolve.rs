@@ -12,6 +12,7 @@ use super::raw::RawConfig;
 use super::topic::{TopicConfig, TopicDefaults};
 use super::value::{Count, Cpus, Size, parse_cpu_list};
 use super::{Config, LogFormat, memory};
+use crate::groups::GroupConfig;
 
 /// Reads the configuration: the defaults, then `file`, then those of `env` that begin with
 /// `RINGLOG__`, then `sets`, each `section.key=value`; what is said later wins.
@@ -78,12 +79,26 @@ fn resolve(raw: &mut RawConfig) -> Config {
         compaction_bytes: bytes(raw.get(&keys::COMPACTION_BYTES)),
         scrub_bytes_per_s: raw.get(&keys::SCRUB_BYTES_PER_S).0,
         scrub_interval: raw.get(&keys::SCRUB_INTERVAL),
+        groups: groups(raw),
+        offsets_partitions: narrow(raw.get(&keys::OFFSETS_PARTITIONS)),
         topic_defaults: topic_defaults(raw),
         log_filter: raw.get(&keys::LOG_FILTER),
         log_format: raw.get::<LogFormat>(&keys::LOG_FORMAT),
     };
     memory::fit(&mut config, raw);
     config
+}
+
+fn groups(raw: &mut RawConfig) -> GroupConfig {
+    GroupConfig {
+        session_timeout_min: raw.get(&keys::GROUP_SESSION_TIMEOUT_MIN),
+        session_timeout_max: raw.get(&keys::GROUP_SESSION_TIMEOUT_MAX),
+        initial_rebalance_delay: raw.get(&keys::GROUP_INITIAL_REBALANCE_DELAY),
+        size_max: count(raw.get(&keys::GROUP_SIZE_MAX)),
+        offsets_retention: raw.get(&keys::OFFSETS_RETENTION),
+        offset_metadata_bytes_max: bytes(raw.get(&keys::OFFSETS_METADATA_BYTES)),
+        ..GroupConfig::standard()
+    }
 }
 
 fn topic_defaults(raw: &mut RawConfig) -> TopicDefaults {
@@ -123,13 +138,14 @@ fn faults(config: &Config) -> Vec<Fault> {
         cpus_are_ours(config),
         segments_are_closed_some_time(config),
         flushes_count_from_one(config),
+        sessions_have_room(config),
     ];
     faults.extend(relations.into_iter().flatten());
     faults
 }
 
 /// Every field that has bounds, as the number they are about.
-fn measures(config: &Config) -> [(Info, u64); 19] {
+fn measures(config: &Config) -> [(Info, u64); 26] {
     let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     let topic = &config.topic_defaults.config;
     [
@@ -149,10 +165,25 @@ fn measures(config: &Config) -> [(Info, u64); 19] {
         (keys::SCRUB_BYTES_PER_S.info, config.scrub_bytes_per_s),
         (keys::SCRUB_INTERVAL.info, micros(config.scrub_interval)),
         (keys::PRODUCER_ID_EXPIRATION.info, topic.producer_expiration_ms.saturating_mul(1000)),
+        (keys::GROUP_SESSION_TIMEOUT_MIN.info, micros(config.groups.session_timeout_min)),
+        (keys::GROUP_SESSION_TIMEOUT_MAX.info, micros(config.groups.session_timeout_max)),
+        (keys::GROUP_INITIAL_REBALANCE_DELAY.info, micros(config.groups.initial_rebalance_delay)),
+        (keys::GROUP_SIZE_MAX.info, config.groups.size_max as u64),
+        (keys::OFFSETS_RETENTION.info, micros(config.groups.offsets_retention)),
+        (keys::OFFSETS_METADATA_BYTES.info, config.groups.offset_metadata_bytes_max as u64),
+        (keys::OFFSETS_PARTITIONS.info, u64::from(config.offsets_partitions)),
         (keys::TOPIC_PARTITIONS.info, u64::from(config.topic_defaults.partitions)),
         (keys::TOPIC_SEGMENT_BYTES.info, topic.segment_bytes),
         (keys::TOPIC_MAX_MESSAGE_BYTES.info, topic.max_message_bytes as u64),
     ]
+}
+
+fn sessions_have_room(config: &Config) -> Option<Fault> {
+    let (min, max) = (config.groups.session_timeout_min, config.groups.session_timeout_max);
+    (max < min).then(|| Fault {
+        keys: vec![keys::GROUP_SESSION_TIMEOUT_MIN.info.name, keys::GROUP_SESSION_TIMEOUT_MAX.info.name],
+        message: format!("no session is as long as {min:?} and as short as {max:?}"),
+    })
 }
 
 fn out_of_bounds((info, value): (Info, u64)) -> Option<Fault> {

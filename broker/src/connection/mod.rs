@@ -51,6 +51,11 @@ impl Connection {
         })
     }
 
+    /// The client's address, for people to read.
+    pub fn peer_host(&self) -> String {
+        self.socket.peer().map_or_else(String::new, |peer| peer.ip().to_string())
+    }
+
     pub fn is_closed(&self) -> bool {
         self.closed.get()
     }

@@ -32,7 +32,11 @@ mod view;
 pub use view::{ClusterView, Identity, TopicView};
 
 use crate::config::{TopicConfig, TopicDefaults};
-use crate::shard::{RequestKey, ShardMessage};
+use crate::shard::{OFFSETS_TOPIC, RequestKey, ShardMessage};
+
+/// Kafka's, but for the largest batch: a generation's record holds what all members sent.
+const OFFSETS_TOPIC_CONFIG: [(&str, &str); 3] =
+    [("cleanup.policy", "compact"), ("segment.bytes", "104857600"), ("max.message.bytes", "8388608")];
 
 /// Who asked, and gets the answer.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +57,10 @@ pub enum ControlMessage {
     AlterTopic {
         asker: Asker,
         request: AlterTopicRequest,
+    },
+    /// The topic that holds groups, unless it is there; nobody waits for an answer.
+    CreateOffsetsTopic {
+        partitions: u32,
     },
     DeleteTopic {
         asker: Asker,
@@ -75,10 +83,21 @@ pub enum ControlMessage {
 
 /// An answer that waits until every shard has applied a view.
 enum Outcome {
-    Created { asker: Asker, reply: CreateTopicReply },
-    Grown { asker: Asker },
-    Altered { asker: Asker },
-    Deleted { asker: Asker },
+    Created {
+        asker: Asker,
+        reply: CreateTopicReply,
+    },
+    Grown {
+        asker: Asker,
+    },
+    Altered {
+        asker: Asker,
+    },
+    Deleted {
+        asker: Asker,
+    },
+    /// Nobody asked.
+    Unasked,
 }
 
 pub struct Control {
@@ -177,6 +196,9 @@ impl Control {
                         self.create_partitions(asker, &request)
                     }
                     ControlMessage::AlterTopic { asker, request } => self.alter_topic(asker, request),
+                    ControlMessage::CreateOffsetsTopic { partitions } => {
+                        self.create_offsets_topic(partitions)
+                    }
                     ControlMessage::DeleteTopic { asker, request } => self.delete_topic(asker, &request),
                     ControlMessage::InitProducerId { asker, request } => {
                         self.init_producer_id(asker, request)
@@ -233,6 +255,27 @@ impl Control {
         Ok(None)
     }
 
+    fn create_offsets_topic(&mut self, partitions: u32) {
+        if self.catalog.topic(OFFSETS_TOPIC).is_some() {
+            return;
+        }
+        let configs = OFFSETS_TOPIC_CONFIG.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let topic = NewTopic {
+            name: TopicName::new(OFFSETS_TOPIC).expect("BUG: a name that is allowed"),
+            id: TopicId::from_bytes(uuid::Uuid::new_v4().into_bytes()),
+            partitions,
+            replication_factor: 1,
+            configs: configs.into(),
+        };
+        let record = self.catalog.plan_create(topic).map_err(|why| (why.code(), why.to_string()));
+        match record.and_then(|record| self.write(record)) {
+            Ok(()) => self.publish(Outcome::Unasked),
+            Err((_, why)) => {
+                tracing::error!(why, "the topic of groups cannot be made; they are not available")
+            }
+        }
+    }
+
     fn delete_topic(&mut self, asker: Asker, request: &DeleteTopicRequest) {
         if let Err((error, message)) = self.try_delete(asker, request) {
             let reply = DeleteTopicReply { error, message };
@@ -242,6 +285,9 @@ impl Control {
 
     fn try_delete(&mut self, asker: Asker, request: &DeleteTopicRequest) -> Result<(), (ErrorCode, String)> {
         let name = TopicName::new(&request.name).map_err(|why| (ErrorCode::InvalidTopic, why.to_string()))?;
+        if name.as_str() == OFFSETS_TOPIC {
+            return Err((ErrorCode::InvalidTopic, "the broker keeps its groups there".to_owned()));
+        }
         let record = self.catalog.plan_delete(&name).map_err(|why| (why.code(), why.to_string()))?;
         let topic = self.catalog.topic(name.as_str()).expect("BUG: plan_delete has seen it").id;
         self.write(record)?;
@@ -286,6 +332,7 @@ impl Control {
         }
         let Some((_, outcome)) = self.waiting.remove(&version) else { return };
         match outcome {
+            Outcome::Unasked => {}
             Outcome::Created { asker, reply } => {
                 self.send(asker.shard, ShardMessage::TopicCreated { request: asker.request, reply });
             }

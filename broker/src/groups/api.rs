@@ -143,7 +143,7 @@ pub enum Reply {
 
 impl Reply {
     /// Makes an error of it, as nothing of what it says is stored.
-    pub(super) fn refuse(&mut self, code: ErrorCode) {
+    pub fn refuse(&mut self, code: ErrorCode) {
         match self {
             Reply::Join(join) => *join = Err(JoinRefused { code, member: "".into() }),
             Reply::Sync(sync) => *sync = Err(code),

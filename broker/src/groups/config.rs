@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Limits and times of all groups of a coordinator.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GroupConfig {
     /// `group.min.session.timeout.ms`
     pub session_timeout_min: Duration,

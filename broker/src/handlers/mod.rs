@@ -1,7 +1,7 @@
 //! Handlers: one file per api, from a request's bytes to its reply or to a request that waits.
 //!
 //!     dispatch ─ version? api? ─▶ produce │ fetch │ list_offsets │ delete_records
-//!                                 metadata │ topics │ producer_ids │ stats
+//!                                 metadata │ topics │ producer_ids │ stats │ groups
 //!
 //! A handler decodes, finds the partitions, and asks them; it knows neither disks nor sockets. A part
 //! that belongs to another shard goes there as a message. Whatever is wrong with a request is
@@ -35,6 +35,9 @@ pub use topics::{partitions_created, topic_altered, topic_created, topic_deleted
 
 mod producer_ids;
 pub use producer_ids::producer_id_given;
+
+mod groups;
+pub use groups::{ask_coordinator, reply_group, take_group_reply};
 
 mod stats;
 pub use stats::take_stats;
@@ -108,6 +111,17 @@ fn try_dispatch(
         Api::InitProducerId => producer_ids::handle(shard, connection, header, body),
         Api::DeleteRecords => delete_records::handle(shard, connection, header, body),
         Api::Stats => stats::handle(shard, connection, header, body),
+        Api::FindCoordinator => groups::handle_find(shard, connection, header, body),
+        Api::JoinGroup => groups::handle_join(shard, connection, header, body),
+        Api::SyncGroup => groups::handle_sync(shard, connection, header, body),
+        Api::Heartbeat => groups::handle_heartbeat(shard, connection, header, body),
+        Api::LeaveGroup => groups::handle_leave(shard, connection, header, body),
+        Api::OffsetCommit => groups::handle_commit(shard, connection, header, body),
+        Api::OffsetFetch => groups::handle_fetch(shard, connection, header, body),
+        Api::OffsetDelete => groups::handle_delete_offsets(shard, connection, header, body),
+        Api::ListGroups => groups::handle_list(shard, connection, header, body),
+        Api::DescribeGroups => groups::handle_describe(shard, connection, header, body),
+        Api::DeleteGroups => groups::handle_delete(shard, connection, header, body),
         Api::Hello => Err(Refusal {
             error: ErrorCode::InvalidRequest,
             message: "a connection says Hello once, at its beginning".to_owned(),

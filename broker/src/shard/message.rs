@@ -14,13 +14,15 @@ use std::time::Instant;
 use bytes::Bytes;
 use protocol::api::{
     AlterTopicReply, CreatePartitionsReply, CreateTopicReply, DeleteRecordsEntry, DeleteRecordsResult,
-    DeleteTopicReply, FetchParams, FetchResult, InitProducerIdReply, ListOffsetsEntry, ListOffsetsResult,
-    ProduceResult, ShardStats,
+    DeleteTopicReply, FetchParams, FetchResult, HeartbeatRequest, InitProducerIdReply, LeaveGroupRequest,
+    ListOffsetsEntry, ListOffsetsResult, OffsetCommitEntry, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, ProduceResult, ShardStats,
 };
-use protocol::model::{PartitionIndex, ShardId, TopicId};
+use protocol::model::{ErrorCode, PartitionIndex, ShardId, TopicId};
 
 use super::requests::FetchEntries;
 use crate::control::ClusterView;
+use crate::groups::{JoinRefused, PartitionOutcome, Reply};
 
 /// A request that waits for answers, in the table of the shard its connection is on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -32,6 +34,67 @@ pub struct Origin {
     pub shard: ShardId,
     pub request: RequestKey,
     pub part: u32,
+}
+
+/// What is asked of a group's coordinator, wherever it is.
+pub struct GroupAsk {
+    group: Box<str>,
+    /// Where the question came from, for people.
+    client_host: Box<str>,
+    call: GroupCall,
+}
+
+/// Joins and syncs as they came, because they are large and name many things.
+pub enum GroupCall {
+    Join(Bytes),
+    Sync(Bytes),
+    Heartbeat(HeartbeatRequest),
+    Leave(LeaveGroupRequest),
+    Commit(OffsetCommitRequest),
+    FetchOffsets(OffsetFetchRequest),
+    DeleteOffsets(OffsetDeleteRequest),
+    Describe,
+    Delete,
+}
+
+impl GroupAsk {
+    pub fn new(group: &str, client_host: String, call: GroupCall) -> GroupAsk {
+        GroupAsk { group: group.into(), client_host: client_host.into(), call }
+    }
+
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
+    pub fn client_host(&self) -> &str {
+        &self.client_host
+    }
+
+    pub fn call(&self) -> &GroupCall {
+        &self.call
+    }
+
+    /// The reply when no coordinator can be asked.
+    pub fn refused(&self, code: ErrorCode) -> Reply {
+        match &self.call {
+            GroupCall::Join(_) => Reply::Join(Err(JoinRefused { code, member: "".into() })),
+            GroupCall::Sync(_) => Reply::Sync(Err(code)),
+            GroupCall::Heartbeat(_) => Reply::Heartbeat(code),
+            GroupCall::Leave(_) => Reply::Leave(Err(code)),
+            GroupCall::Commit(request) => {
+                let outcome = |entry: &OffsetCommitEntry| PartitionOutcome {
+                    topic: entry.topic.as_str().into(),
+                    partition: entry.partition,
+                    code,
+                };
+                Reply::Commit(request.entries.iter().map(outcome).collect())
+            }
+            GroupCall::FetchOffsets(_) => Reply::FetchOffsets(Err(code)),
+            GroupCall::DeleteOffsets(_) => Reply::DeleteOffsets(Err(code)),
+            GroupCall::Describe => Reply::Describe(Err(code)),
+            GroupCall::Delete => Reply::DeleteGroup(code),
+        }
+    }
 }
 
 pub enum ShardMessage {
@@ -80,6 +143,17 @@ pub enum ShardMessage {
     DeleteRecordsDone {
         origin: Origin,
         result: DeleteRecordsResult,
+    },
+    Group {
+        origin: Origin,
+        ask: GroupAsk,
+    },
+    GroupDone {
+        origin: Origin,
+        reply: Reply,
+    },
+    ListGroups {
+        origin: Origin,
     },
     Stats {
         origin: Origin,

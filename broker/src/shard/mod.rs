@@ -19,14 +19,14 @@ use std::time::{Duration, Instant};
 
 use async_channel::Sender;
 use protocol::api::{ProduceResult, ShardStats};
-use protocol::model::{Offset, PartitionIndex, ShardId, Timestamp, TopicId};
+use protocol::model::{ErrorCode, Offset, PartitionIndex, ShardId, Timestamp, TopicId};
 use storage::checkpoint::Checkpoint;
 use storage::id::LogId;
 use storage::log::{DurablePoint, Fence, LogState};
 use storage::store::{Events, OpenLog, Store};
 
 mod message;
-pub use message::{Origin, RequestKey, ShardMessage};
+pub use message::{GroupAsk, GroupCall, Origin, RequestKey, ShardMessage};
 
 mod requests;
 pub use requests::{FetchEntries, FetchPart, Pieces, Request, Requests, Waiting};
@@ -42,6 +42,10 @@ mod timers;
 
 mod fetching;
 pub use fetching::Fetches;
+
+mod groups;
+use groups::Groups;
+pub use groups::OFFSETS_TOPIC;
 
 mod service;
 
@@ -74,6 +78,7 @@ pub struct Shard {
     partitions: RefCell<HashMap<LogId, Rc<Partition>>>,
     pub requests: RefCell<Requests>,
     pub fetches: Fetches,
+    groups: Groups,
     peers: Vec<Sender<ShardMessage>>,
     control: Sender<ControlMessage>,
     /// Connections with replies to send.
@@ -123,7 +128,11 @@ impl Shard {
     }
 
     fn add_partition(&self, id: LogId, log: Rc<OpenLog<ShardDisk>>, topic: Arc<TopicView>) {
-        self.partitions.borrow_mut().insert(id, Rc::new(Partition::new(log, topic)));
+        let partition = Rc::new(Partition::new(log, topic));
+        self.partitions.borrow_mut().insert(id, partition.clone());
+        if partition.is_internal() {
+            self.open_seat(id.partition, partition);
+        }
     }
 
     pub fn send(&self, to: ShardId, message: ShardMessage) {
@@ -186,11 +195,22 @@ impl Shard {
         }
     }
 
+    /// Takes a record set of the broker's own; nobody waits for it by a request.
+    fn append_own(&self, partition: &Partition, records: &[u8], now: Timestamp) -> Result<(), ErrorCode> {
+        if let Appended::Parked { bytes, .. } = partition.append(&self.store, records, now, None)? {
+            self.credits.take(bytes);
+            self.ask_for_space_after(bytes as u64);
+        }
+        Ok(())
+    }
+
     /// Takes a record set for a partition of this shard and promises an answer to `origin`.
     pub fn append(&self, partition: &Partition, records: &[u8], origin: Option<Origin>) {
         let refusal = match (self.is_stopping(), self.is_disk_full()) {
-            (true, _) => Err(protocol::model::ErrorCode::ShuttingDown),
-            (_, true) => Err(protocol::model::ErrorCode::DiskFull),
+            // What clients write there would be taken for the broker's own.
+            _ if partition.is_internal() => Err(ErrorCode::InvalidTopic),
+            (true, _) => Err(ErrorCode::ShuttingDown),
+            (_, true) => Err(ErrorCode::DiskFull),
             _ => Ok(()),
         };
         let now = wall_clock();
@@ -219,7 +239,7 @@ impl Shard {
         }
     }
 
-    pub fn refuse(&self, origin: Option<Origin>, error: protocol::model::ErrorCode) {
+    pub fn refuse(&self, origin: Option<Origin>, error: ErrorCode) {
         count(&self.counters.produce_errors, 1);
         if let Some(origin) = origin {
             self.answer_produce(origin, ProduceResult::refused(error));
@@ -261,6 +281,9 @@ impl Events<ShardDisk> for Shard {
         }
         self.credits.give_back(bytes);
         self.wake_fetches(&partition);
+        if partition.is_internal() {
+            self.release_group_replies(log.id().partition, upto);
+        }
     }
 
     fn fenced(&self, log: &Rc<OpenLog<ShardDisk>>, fence: &Fence) {
@@ -275,6 +298,9 @@ impl Events<ShardDisk> for Shard {
         }
         self.credits.give_back(bytes);
         self.wake_fetches(&partition);
+        if partition.is_internal() {
+            self.close_seat(log.id().partition, ErrorCode::CoordinatorNotAvailable);
+        }
     }
 
     fn round_released(&self) {

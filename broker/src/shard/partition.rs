@@ -15,9 +15,11 @@ use protocol::batch::{Batch, Codec, RecordIter, batches, decode_batch, decompres
 use protocol::model::limits::FRAME_BODY_BYTES_MAX;
 use protocol::model::{ErrorCode, LeaderEpoch, Offset, ProducerId, Timestamp};
 use smallvec::{SmallVec, smallvec};
+use storage::id::LogId;
 use storage::log::{Accepted, AppendError, Fence, LogState, ReadError, ReadPlan, Slice};
 use storage::store::{ColdError, DeleteError, OpenLog, Store, TimeSearch};
 
+use super::groups::OFFSETS_TOPIC;
 use super::message::Origin;
 use super::requests::{Fetched, Pieces};
 use crate::config::TopicConfig;
@@ -49,6 +51,7 @@ pub struct Partition {
     log: Rc<OpenLog<ShardDisk>>,
     /// As the last view has it.
     topic: RefCell<Arc<TopicView>>,
+    is_internal: bool,
     parked: RefCell<VecDeque<Parked>>,
     /// Fetches that wait for records here.
     fetches: RefCell<Vec<u64>>,
@@ -64,8 +67,23 @@ pub enum Appended {
 
 impl Partition {
     pub fn new(log: Rc<OpenLog<ShardDisk>>, topic: Arc<TopicView>) -> Partition {
+        let is_internal = topic.name().as_str() == OFFSETS_TOPIC;
         let topic = RefCell::new(topic);
-        Partition { log, topic, parked: RefCell::default(), fetches: RefCell::default() }
+        Partition { log, topic, is_internal, parked: RefCell::default(), fetches: RefCell::default() }
+    }
+
+    pub fn id(&self) -> LogId {
+        self.log.id()
+    }
+
+    /// Whether only the broker itself writes to it.
+    pub fn is_internal(&self) -> bool {
+        self.is_internal
+    }
+
+    /// The offset behind the last record that was taken.
+    pub fn accepted_end(&self) -> Offset {
+        self.log.read(|log| log.ladder().next())
     }
 
     pub fn topic(&self) -> Arc<TopicView> {

@@ -18,6 +18,8 @@ use smallvec::SmallVec;
 
 use super::message::RequestKey;
 use crate::connection::{Connection, Piece};
+use crate::groups::Reply;
+use crate::handlers;
 
 /// A record set: seldom more than the rest of one chunk and the next one.
 pub type Pieces = SmallVec<[Piece; 2]>;
@@ -36,11 +38,29 @@ pub struct FetchPart {
 }
 
 pub enum Waiting {
-    Produce { results: SmallVec<[ProduceResult; 1]> },
-    Fetch { results: SmallVec<[Option<Fetched>; 1]>, parts: SmallVec<[FetchPart; 1]> },
-    ListOffsets { results: Vec<ListOffsetsResult> },
-    DeleteRecords { results: Vec<DeleteRecordsResult> },
-    Stats { shards: Vec<ShardStats> },
+    Produce {
+        results: SmallVec<[ProduceResult; 1]>,
+    },
+    Fetch {
+        results: SmallVec<[Option<Fetched>; 1]>,
+        parts: SmallVec<[FetchPart; 1]>,
+    },
+    ListOffsets {
+        results: Vec<ListOffsetsResult>,
+    },
+    DeleteRecords {
+        results: Vec<DeleteRecordsResult>,
+    },
+    Stats {
+        shards: Vec<ShardStats>,
+    },
+    Group {
+        /// The groups that the request is about, or for a list the states; empty where one will do.
+        names: Vec<String>,
+        /// Places of a commit's partitions that do not exist.
+        unknown: Vec<usize>,
+        replies: Vec<Option<Reply>>,
+    },
     Control,
 }
 
@@ -112,6 +132,9 @@ impl Request {
                 shards.sort_by_key(|stats| stats.shard);
                 let reply = StatsReply { shards };
                 connection.reply(api, correlation, |out| reply.append_to(out));
+            }
+            Waiting::Group { names, unknown, replies } => {
+                handlers::reply_group(&connection, header, names, &unknown, replies);
             }
             Waiting::Control => panic!("BUG: the control thread's answer is its own reply"),
         }

@@ -22,8 +22,8 @@ use storage::store::{Events, MAINTENANCE_TASKS, OpenLog, ROUNDS_IN_FLIGHT, Store
 
 use super::service::ShardService;
 use super::{
-    Credits, Fetches, Place, Requests, Shard, ShardMessage, add_connection, checkpointed, housekeeping,
-    remove_connection, wall_clock,
+    Credits, Fetches, Groups, Place, Requests, Shard, ShardMessage, add_connection, checkpointed, groups,
+    housekeeping, remove_connection, wall_clock,
 };
 use crate::config::Config;
 use crate::connection::{Connection, serve};
@@ -97,6 +97,7 @@ pub async fn run(start: ShardStart) {
     let (views, view_inbox) = async_channel::unbounded();
     runtime::spawn(apply_views(shard.clone(), view_inbox));
     runtime::spawn(expire_fetches(shard.clone()));
+    runtime::spawn(groups::run_clock(shard.clone()));
     housekeeping::begin(&shard);
     let _ = ready.send(Ok(shard.id)); // as above
     let mut listener = Some(listener);
@@ -149,6 +150,7 @@ async fn open(start: ShardStart) -> Result<Rc<Shard>, String> {
         partitions: RefCell::new(HashMap::new()),
         requests: RefCell::new(Requests::default()),
         fetches: Fetches::default(),
+        groups: Groups::default(),
         peers: start.peers,
         control: start.control,
         touched: RefCell::default(),
@@ -299,6 +301,9 @@ fn handle(shard: &Rc<Shard>, message: ShardMessage) {
         ShardMessage::ListOffsetsDone { origin, result } => handlers::take_listed(shard, origin, result),
         ShardMessage::DeleteRecords { origin, entry } => handlers::delete_records(shard, origin, entry),
         ShardMessage::DeleteRecordsDone { origin, result } => handlers::take_deleted(shard, origin, result),
+        ShardMessage::Group { origin, ask } => shard.ask_group(origin, ask),
+        ShardMessage::GroupDone { origin, reply } => handlers::take_group_reply(shard, origin, reply),
+        ShardMessage::ListGroups { origin } => shard.answer_group(origin, shard.list_groups()),
         ShardMessage::Stats { origin } => {
             shard.send(origin.shard, ShardMessage::StatsDone { origin, stats: shard.stats() });
         }
@@ -339,7 +344,8 @@ async fn apply_views(shard: Rc<Shard>, views: Receiver<Arc<ClusterView>>) {
         if let Err(error) = opened {
             tracing::error!(%error, "cannot open a partition; its topic is not available on this shard");
         }
-        *shard.view.borrow_mut() = view.clone();
+        let before = shard.view.replace(view.clone());
+        shard.forget_offsets_of_deleted(&before, &view);
         reconfigure(&shard, open).await;
         let mut detached = Vec::new();
         for id in gone {
@@ -394,6 +400,7 @@ async fn expire_fetches(shard: Rc<Shard>) {
 async fn stop(shard: &Rc<Shard>, inbox: &Receiver<ShardMessage>) -> Result<(), String> {
     shard.stopping.set(true);
     shard.end_all_waits();
+    shard.close_all_seats();
     shard.store.stop().await;
     shard.round_released();
     // Answers of other shards may still be on their way.
