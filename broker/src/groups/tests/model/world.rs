@@ -230,8 +230,10 @@ impl World {
     fn step(&mut self) {
         let client = self.dice.roll(self.clients.len() as u64) as usize;
         match self.dice.roll(100) {
-            0..25 => self.join_or_sync(client),
-            25..40 => self.heartbeat(client),
+            0..14 => self.join_or_sync(client),
+            14..20 => self.come_to_rest(client % 2),
+            20..26 => (0..self.clients.len()).for_each(|client| self.heartbeat(client)),
+            26..40 => self.heartbeat(client),
             40..55 => self.commit(client),
             55..60 => self.commit_as_before(),
             60..62 => self.leave(client),

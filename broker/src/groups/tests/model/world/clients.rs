@@ -21,6 +21,24 @@ impl World {
         }
     }
 
+    /// All clients of a group do what they should, for once.
+    pub(super) fn come_to_rest(&mut self, group: usize) {
+        let clients: Vec<usize> = (0..self.clients.len()).filter(|at| at % 2 == group).collect();
+        for _ in 0..4 {
+            for &at in &clients {
+                let Client { owned, waits_for, .. } = &self.clients[at];
+                match (owned, waits_for) {
+                    (_, Some(_)) => {}
+                    (Some(_), _) => self.heartbeat(at),
+                    (None, _) => self.join_or_sync(at),
+                }
+            }
+            self.flush(0);
+            self.pass_for(Duration::from_millis(200), false);
+            self.flush(0);
+        }
+    }
+
     pub(super) fn join(&mut self, at: usize) {
         let Client { who, subscription, .. } = &self.clients[at];
         let (who, subscription) = (who.clone(), subscription.clone());

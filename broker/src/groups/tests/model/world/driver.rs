@@ -117,9 +117,13 @@ impl World {
             1..4 => Duration::from_secs(self.dice.roll(30)),
             _ => Duration::from_millis(self.dice.roll(3000)),
         };
-        let end = self.now.instant + time;
         // Seldom the driver is late, and much is due at once.
         let is_late = self.dice.roll(5) == 0;
+        self.pass_for(time, is_late);
+    }
+
+    pub(super) fn pass_for(&mut self, time: Duration, is_late: bool) {
+        let end = self.now.instant + time;
         while let Some(at) = self.coordinator.deadline(self.now).filter(|at| *at <= end && !is_late) {
             self.jump(at.saturating_duration_since(self.now.instant));
             self.tick();
