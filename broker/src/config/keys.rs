@@ -158,7 +158,7 @@ keys! {
     GROUP_SESSION_TIMEOUT_MIN: Duration = "group.session_timeout_min", "6s", Some((100_000, 86_400_000_000)),
         "Kafka's `group.min.session.timeout.ms`: the shortest session a member may ask for. A shorter one \
          finds dead members sooner and expels slow ones.";
-    GROUP_SESSION_TIMEOUT_MAX: Duration = "group.session_timeout_max", "30m", Some((100_000, 86_400_000_000)),
+    GROUP_SESSION_TIMEOUT_MAX: Duration = "group.session_timeout_max", "30min", Some((100_000, 86_400_000_000)),
         "Kafka's `group.max.session.timeout.ms`: the longest session a member may ask for.";
     GROUP_INITIAL_REBALANCE_DELAY: Duration = "group.initial_rebalance_delay", "100ms", Some((0, 600_000_000)),
         "Kafka's `group.initial.rebalance.delay.ms` (there 3 s): how long an empty group waits for more \

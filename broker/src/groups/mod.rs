@@ -44,10 +44,10 @@ mod api;
 pub use api::*;
 
 mod config;
-pub use config::{GroupConfig, TICK_BYTES_MAX};
+pub use config::GroupConfig;
 
 mod coordinator;
-pub use coordinator::{Coordinator, NewId};
+pub use coordinator::Coordinator;
 
 mod settle;
 
@@ -65,10 +65,9 @@ mod offsets;
 mod subscription;
 
 mod records;
-pub use records::{GroupRecord, RecordError};
+pub use records::GroupRecord;
 
 mod wire;
-pub use wire::WireError;
 
 #[cfg(test)]
 mod tests;

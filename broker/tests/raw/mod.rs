@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::api::{
     Acks, Api, CreateTopicReply, CreateTopicRequest, ErrorResponse, FetchEntry, FetchParams, FetchReply,
-    FetchRequest, HelloReply, HelloRequest, Message, ProduceReply, ProduceRequest, StatsReply, StatsRequest,
-    VERSION, Writer,
+    FetchRequest, HelloReply, HelloRequest, Message, MetadataReply, MetadataRequest, ProduceReply,
+    ProduceRequest, StatsReply, StatsRequest, TopicSelection, VERSION, Writer,
 };
 use protocol::batch::{BatchBuilder, Codec};
 use protocol::frame::{FRAME_HEADER_LEN, FrameHeader, FrameKind, append_frame};
@@ -128,6 +128,13 @@ impl Raw {
         let answer = self.call(&request);
         let Answer::Reply(_, body) = answer else { panic!("{answer:?}") };
         CreateTopicReply::read(&body).unwrap()
+    }
+
+    pub fn topic_id(&mut self, name: &str) -> TopicId {
+        let topics = TopicSelection::Named(vec![name.to_owned()]);
+        let answer = self.call(&MetadataRequest { topics, with_configs: false });
+        let Answer::Reply(_, body) = answer else { panic!("{answer:?}") };
+        MetadataReply::read(&body).unwrap().topics[0].id
     }
 
     pub fn send_produce(&mut self, acks: Acks, sets: &[(TopicId, u32, &[u8])]) {

@@ -1,5 +1,6 @@
 //! A coordinator with a log, a clock that stands still, and the replies it has given.
 
+use crate::groups::coordinator::NewId;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

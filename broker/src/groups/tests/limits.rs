@@ -1,5 +1,6 @@
 //! What clients can make grow has an end.
 
+use crate::groups::config::TICK_BYTES_MAX;
 use std::time::Duration;
 
 use protocol::model::{ErrorCode, Offset, PartitionIndex};

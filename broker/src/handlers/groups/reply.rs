@@ -168,7 +168,7 @@ fn describe(group: String, reply: Reply) -> DescribedGroup {
             state: groups::State::Dead.name().to_owned(),
             protocol_type: String::new(),
             protocol: String::new(),
-            generation: -1,
+            generation: groups::Generation::NONE.0,
             members: Vec::new(),
         },
     }

@@ -1,5 +1,6 @@
 //! The clients, the driver and the log of one schedule.
 
+use crate::groups::coordinator::NewId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 

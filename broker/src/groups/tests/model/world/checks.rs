@@ -68,7 +68,7 @@ impl World {
                 assert!(!(is_zombie && code(&reply).is_ok()), "a zombie has committed: {who:?}");
                 self.seen.mark(if is_zombie { "zombie refused" } else { "commit acknowledged" });
             }
-            (Asked::Fetch(_), reply) => assert!(code(&reply).is_ok()),
+            (Asked::Fetch(group), reply) => assert!(code(&reply).is_ok(), "{group}"),
             _ => {}
         }
     }
