@@ -29,3 +29,6 @@ pub(crate) mod lane;
 pub(crate) mod sequence;
 
 pub(crate) mod fetch;
+
+#[cfg_attr(not(test), expect(dead_code, reason = "its driver, the consumer, is yet to come"))]
+pub(crate) mod assign;
