@@ -87,6 +87,8 @@ fn requests_that_make_no_sense_are_answered_and_the_connection_goes_on() {
     let mut raw = Raw::connect(broker.addr());
     raw.request(Api::from_wire(999), VERSION, b"whatever");
     refused(raw.answer(), ErrorCode::UnknownApi);
+    raw.request(Api::Heartbeat, VERSION, b"");
+    refused(raw.answer(), ErrorCode::UnknownApi);
     raw.request(Api::Produce, 9, b"");
     refused(raw.answer(), ErrorCode::UnsupportedVersion);
     raw.request(Api::Hello, VERSION, b"");

@@ -10,10 +10,15 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use protocol::api::{
-    CreateTopicReply, CreateTopicRequest, DecodeError, DeleteRecordsReply, DeleteRecordsRequest,
-    DeleteTopicReply, DeleteTopicRequest, ErrorResponse, FetchReply, FetchRequest, HelloReply, HelloRequest,
-    InitProducerIdReply, InitProducerIdRequest, ListOffsetsReply, ListOffsetsRequest, Message, MetadataReply,
-    MetadataRequest, ProduceReply, ProduceRequest, StatsReply, StatsRequest, Writer,
+    AlterTopicReply, AlterTopicRequest, CreatePartitionsReply, CreatePartitionsRequest, CreateTopicReply,
+    CreateTopicRequest, DecodeError, DeleteGroupsReply, DeleteGroupsRequest, DeleteRecordsReply,
+    DeleteRecordsRequest, DeleteTopicReply, DeleteTopicRequest, DescribeGroupsReply, DescribeGroupsRequest,
+    ErrorResponse, FetchReply, FetchRequest, FindCoordinatorReply, FindCoordinatorRequest, HeartbeatReply,
+    HeartbeatRequest, HelloReply, HelloRequest, InitProducerIdReply, InitProducerIdRequest, JoinGroupReply,
+    JoinGroupRequest, LeaveGroupReply, LeaveGroupRequest, ListGroupsReply, ListGroupsRequest,
+    ListOffsetsReply, ListOffsetsRequest, Message, MetadataReply, MetadataRequest, OffsetCommitReply,
+    OffsetCommitRequest, OffsetDeleteReply, OffsetDeleteRequest, OffsetFetchReply, OffsetFetchRequest,
+    ProduceReply, ProduceRequest, StatsReply, StatsRequest, SyncGroupReply, SyncGroupRequest, Writer,
 };
 use protocol::frame::{FRAME_HEADER_LEN, FrameError, FrameHeader};
 
@@ -24,6 +29,10 @@ use sys::allocated_by;
 #[path = "decoders/messages.rs"]
 mod messages;
 use messages::{FetchParts, ProduceParts};
+
+#[path = "decoders/groups.rs"]
+mod groups;
+use groups::{JoinParts, SyncParts};
 
 /// Bytes a decoder may ask for, for each byte of the body: an empty string takes 2 bytes on the wire
 /// and 24 in memory, and stands in lists.
@@ -42,7 +51,7 @@ const fn whole<M: Message>(name: &'static str) -> Decoder {
     Decoder { name, read: |body| M::read(body).map(drop) }
 }
 
-const DECODERS: [Decoder; 21] = [
+static DECODERS: [Decoder; 47] = [
     whole::<HelloRequest>("HelloRequest"),
     whole::<HelloReply>("HelloReply"),
     whole::<MetadataRequest>("MetadataRequest"),
@@ -61,6 +70,32 @@ const DECODERS: [Decoder; 21] = [
     whole::<InitProducerIdReply>("InitProducerIdReply"),
     whole::<DeleteRecordsRequest>("DeleteRecordsRequest"),
     whole::<DeleteRecordsReply>("DeleteRecordsReply"),
+    whole::<CreatePartitionsRequest>("CreatePartitionsRequest"),
+    whole::<CreatePartitionsReply>("CreatePartitionsReply"),
+    whole::<AlterTopicRequest>("AlterTopicRequest"),
+    whole::<AlterTopicReply>("AlterTopicReply"),
+    whole::<FindCoordinatorRequest>("FindCoordinatorRequest"),
+    whole::<FindCoordinatorReply>("FindCoordinatorReply"),
+    Decoder { name: "JoinGroupRequest", read: |body| JoinGroupRequest::parse(body).map(drop) },
+    whole::<JoinGroupReply>("JoinGroupReply"),
+    Decoder { name: "SyncGroupRequest", read: |body| SyncGroupRequest::parse(body).map(drop) },
+    whole::<SyncGroupReply>("SyncGroupReply"),
+    whole::<HeartbeatRequest>("HeartbeatRequest"),
+    whole::<HeartbeatReply>("HeartbeatReply"),
+    whole::<LeaveGroupRequest>("LeaveGroupRequest"),
+    whole::<LeaveGroupReply>("LeaveGroupReply"),
+    whole::<OffsetCommitRequest>("OffsetCommitRequest"),
+    whole::<OffsetCommitReply>("OffsetCommitReply"),
+    whole::<OffsetFetchRequest>("OffsetFetchRequest"),
+    whole::<OffsetFetchReply>("OffsetFetchReply"),
+    whole::<OffsetDeleteRequest>("OffsetDeleteRequest"),
+    whole::<OffsetDeleteReply>("OffsetDeleteReply"),
+    whole::<ListGroupsRequest>("ListGroupsRequest"),
+    whole::<ListGroupsReply>("ListGroupsReply"),
+    whole::<DescribeGroupsRequest>("DescribeGroupsRequest"),
+    whole::<DescribeGroupsReply>("DescribeGroupsReply"),
+    whole::<DeleteGroupsRequest>("DeleteGroupsRequest"),
+    whole::<DeleteGroupsReply>("DeleteGroupsReply"),
     whole::<StatsRequest>("StatsRequest"),
     whole::<StatsReply>("StatsReply"),
     Decoder { name: "ErrorResponse", read: |body| ErrorResponse::read(body).map(drop) },
@@ -94,8 +129,10 @@ fn read_within_budget(decoder: &Decoder, body: &Bytes) -> Result<(), DecodeError
 }
 
 fn decoder_of(name: &str) -> &'static Decoder {
-    static ALL: [Decoder; 21] = DECODERS;
-    ALL.iter().find(|decoder| decoder.name == name).unwrap_or_else(|| panic!("{name} is not in DECODERS"))
+    DECODERS
+        .iter()
+        .find(|decoder| decoder.name == name)
+        .unwrap_or_else(|| panic!("{name} is not in DECODERS"))
 }
 
 /// What holds for the bytes of any good message.
@@ -149,6 +186,20 @@ fn check_fetched(reply: &FetchReply) {
     check_cut_and_longer("FetchReply", &body);
 }
 
+fn check_join(parts: &JoinParts) {
+    let mut body = Vec::new();
+    parts.request().write(&mut Writer::new(&mut body));
+    assert_eq!(JoinGroupRequest::parse(&body), Ok(parts.request()));
+    check_cut_and_longer("JoinGroupRequest", &body);
+}
+
+fn check_sync(parts: &SyncParts) {
+    let mut body = Vec::new();
+    parts.request().write(&mut Writer::new(&mut body));
+    assert_eq!(SyncGroupRequest::parse(&body), Ok(parts.request()));
+    check_cut_and_longer("SyncGroupRequest", &body);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -196,6 +247,72 @@ proptest! {
         check_whole("DeleteRecordsReply", &deleted);
         check_whole("StatsRequest", &StatsRequest);
         check_whole("StatsReply", &stats);
+    }
+
+    #[test]
+    fn what_changes_topics_comes_back_and_its_cuts_are_refused(
+        grow in messages::create_partitions_request(),
+        grown in messages::create_partitions_reply(),
+        alter in messages::alter_topic_request(),
+        altered in messages::alter_topic_reply(),
+    ) {
+        check_whole("CreatePartitionsRequest", &grow);
+        check_whole("CreatePartitionsReply", &grown);
+        check_whole("AlterTopicRequest", &alter);
+        check_whole("AlterTopicReply", &altered);
+    }
+
+    #[test]
+    fn membership_comes_back_and_its_cuts_are_refused(
+        find in groups::find_coordinator_request(),
+        found in groups::find_coordinator_reply(),
+        join in groups::join_group_request(),
+        joined in groups::join_group_reply(),
+        sync in groups::sync_group_request(),
+        synced in groups::sync_group_reply(),
+        beat in groups::heartbeat_request(),
+        beaten in groups::heartbeat_reply(),
+        leave in groups::leave_group_request(),
+        left in groups::leave_group_reply(),
+    ) {
+        check_whole("FindCoordinatorRequest", &find);
+        check_whole("FindCoordinatorReply", &found);
+        check_join(&join);
+        check_whole("JoinGroupReply", &joined);
+        check_sync(&sync);
+        check_whole("SyncGroupReply", &synced);
+        check_whole("HeartbeatRequest", &beat);
+        check_whole("HeartbeatReply", &beaten);
+        check_whole("LeaveGroupRequest", &leave);
+        check_whole("LeaveGroupReply", &left);
+    }
+
+    #[test]
+    fn offsets_and_groups_come_back_and_their_cuts_are_refused(
+        commit in groups::offset_commit_request(),
+        committed in groups::offset_commit_reply(),
+        fetch in groups::offset_fetch_request(),
+        fetched in groups::offset_fetch_reply(),
+        forget in groups::offset_delete_request(),
+        forgotten in groups::offset_delete_reply(),
+        list in groups::list_groups_request(),
+        listed in groups::list_groups_reply(),
+        describe in groups::describe_groups_request(),
+        described in groups::describe_groups_reply(),
+    ) {
+        check_whole("OffsetCommitRequest", &commit);
+        check_whole("OffsetCommitReply", &committed);
+        check_whole("OffsetFetchRequest", &fetch);
+        check_whole("OffsetFetchReply", &fetched);
+        check_whole("OffsetDeleteRequest", &forget);
+        check_whole("OffsetDeleteReply", &forgotten);
+        check_whole("ListGroupsRequest", &list);
+        check_whole("ListGroupsReply", &listed);
+        check_whole("DescribeGroupsRequest", &describe);
+        check_whole("DescribeGroupsReply", &described);
+        let delete = DeleteGroupsRequest { groups: describe.groups };
+        check_whole("DeleteGroupsRequest", &delete);
+        check_whole("DeleteGroupsReply", &DeleteGroupsReply { errors: committed.errors });
     }
 
     #[test]
@@ -272,6 +389,17 @@ fn counts_that_lie_cost_little() {
                 }
             }
         }
+    }
+}
+
+/// A group id that is not allowed has to reach the coordinator, which says so; an absurd one has not.
+#[test]
+fn a_group_id_may_be_longer_than_is_allowed_but_not_by_any_length() {
+    for (len, is_read) in [(0, true), (250, true), (251, true), (4096, true), (4097, false)] {
+        let mut body = Vec::new();
+        FindCoordinatorRequest { group: "g".repeat(len) }.append_to(&mut body);
+        let read = FindCoordinatorRequest::read(&body);
+        assert_eq!(read.is_ok(), is_read, "{len} bytes: {read:?}");
     }
 }
 

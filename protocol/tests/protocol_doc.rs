@@ -10,6 +10,9 @@ use std::path::Path;
 use protocol::api::{Api, VERSION};
 use protocol::model::{ErrorCode, limits};
 
+#[path = "protocol_doc/groups.rs"]
+mod groups;
+
 #[path = "protocol_doc/examples.rs"]
 mod examples;
 use examples::{Example, examples};
@@ -44,7 +47,7 @@ fn blocks() -> Vec<Block> {
 
 fn apis() -> String {
     let mut text = "| number | api | version |\n|---:|---|---:|\n".to_owned();
-    for api in Api::ALL {
+    for &api in Api::ALL {
         let name = api.name().expect("Api::ALL has names");
         text += &format!("| {} | [{name}](#{}) | {VERSION} |\n", api.to_wire(), name.to_lowercase());
     }
@@ -67,10 +70,15 @@ fn limits_table() -> String {
         ("TOPIC_NAME_BYTES_MAX", limits::TOPIC_NAME_BYTES_MAX),
         ("SHORT_STRING_BYTES_MAX", limits::SHORT_STRING_BYTES_MAX),
         ("LONG_STRING_BYTES_MAX", limits::LONG_STRING_BYTES_MAX),
+        ("GROUP_ID_BYTES_MAX", limits::GROUP_ID_BYTES_MAX),
+        ("OFFSET_METADATA_BYTES_MAX", limits::OFFSET_METADATA_BYTES_MAX),
         ("HELLO_BODY_BYTES_MAX", limits::HELLO_BODY_BYTES_MAX),
         ("FRAME_BODY_BYTES_MAX", limits::FRAME_BODY_BYTES_MAX),
         ("PARTITIONS_PER_REQUEST_MAX", limits::PARTITIONS_PER_REQUEST_MAX),
         ("TOPICS_PER_REQUEST_MAX", limits::TOPICS_PER_REQUEST_MAX),
+        ("GROUPS_PER_REQUEST_MAX", limits::GROUPS_PER_REQUEST_MAX),
+        ("MEMBERS_PER_GROUP_MAX", limits::MEMBERS_PER_GROUP_MAX),
+        ("PROTOCOLS_PER_MEMBER_MAX", limits::PROTOCOLS_PER_MEMBER_MAX),
         ("PARTITIONS_PER_TOPIC_MAX", limits::PARTITIONS_PER_TOPIC_MAX as usize),
         ("CONFIGS_PER_TOPIC_MAX", limits::CONFIGS_PER_TOPIC_MAX),
         ("BATCH_BYTES_MAX", limits::BATCH_BYTES_MAX),
@@ -145,7 +153,7 @@ fn the_document_shows_what_the_encoders_write() {
 #[test]
 fn every_api_has_a_section_and_every_error_code_a_line() {
     let document = regenerated(&document());
-    for api in Api::ALL {
+    for &api in Api::ALL {
         let heading = format!("\n### {}\n", api.name().expect("Api::ALL has names"));
         assert_eq!(document.matches(&heading).count(), 1, "{heading:?}");
     }
@@ -161,7 +169,7 @@ fn every_api_has_an_example_of_its_request_and_its_reply() {
         let is_one = |example: &&Example| example.header().api == api && example.is_request() == is_request;
         examples().iter().filter(is_one).count()
     };
-    for api in Api::ALL {
+    for &api in Api::ALL {
         assert_eq!((count(api, true), count(api, false) >= 1), (1, true), "{api:?}");
     }
 }

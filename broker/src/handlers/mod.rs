@@ -106,9 +106,13 @@ fn try_dispatch(
         Api::InitProducerId => producer_ids::handle(shard, connection, header, body),
         Api::DeleteRecords => delete_records::handle(shard, connection, header, body),
         Api::Stats => stats::handle(shard, connection, header, body),
-        _ => Err(Refusal {
+        Api::Hello => Err(Refusal {
             error: ErrorCode::InvalidRequest,
             message: "a connection says Hello once, at its beginning".to_owned(),
+        }),
+        api => Err(Refusal {
+            error: ErrorCode::UnknownApi,
+            message: format!("this broker does not answer {api:?} yet"),
         }),
     }
 }

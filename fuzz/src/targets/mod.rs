@@ -1,6 +1,6 @@
 //! What is fuzzed: each parser of bytes that somebody else wrote, or a disk garbled.
 //!
-//!     wire     frame, messages          from any client
+//!     wire     frame, messages          from any client (groups.rs: those about groups)
 //!     batches  batch, decompress        from any producer, and from the disk
 //!     files    index, checkpoint        from the disk
 //!     disk     recovery                 from the disk, all files of a partition at once
@@ -8,6 +8,8 @@
 use crate::runner::Target;
 
 mod wire;
+
+mod groups;
 
 mod batches;
 

@@ -5,14 +5,16 @@
 
 use bytes::Bytes;
 use protocol::api::{
-    Acks, CreateTopicReply, CreateTopicRequest, DecodeError, DeleteTopicReply, DeleteTopicRequest,
-    ErrorResponse, FetchReply, FetchRequest, HelloReply, HelloRequest, ListOffsetsReply, ListOffsetsRequest,
-    Message, MetadataReply, MetadataRequest, ProduceReply, ProduceRequest, StatsReply, TopicSelection,
-    Writer,
+    Acks, AlterTopicReply, AlterTopicRequest, ConfigChange, CreatePartitionsReply, CreatePartitionsRequest,
+    CreateTopicReply, CreateTopicRequest, DecodeError, DeleteRecordsReply, DeleteRecordsRequest,
+    DeleteTopicReply, DeleteTopicRequest, ErrorResponse, FetchReply, FetchRequest, HelloReply, HelloRequest,
+    InitProducerIdReply, InitProducerIdRequest, ListOffsetsReply, ListOffsetsRequest, Message, MetadataReply,
+    MetadataRequest, ProduceReply, ProduceRequest, StatsReply, TopicSelection, Writer,
 };
 use protocol::frame::{FRAME_HEADER_LEN, FrameHeader};
 use protocol::model::{PartitionIndex, TopicId};
 
+use super::groups;
 use crate::runner::Target;
 
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -42,14 +44,18 @@ pub const MESSAGES: Target = Target {
     run: |input| {
         let Some((which, body)) = input.split_first() else { return String::new() };
         let body = Bytes::copy_from_slice(body);
-        let read = READERS[usize::from(*which) % READERS.len()];
-        format!("{} {:?}", usize::from(*which) % READERS.len(), read(&body))
+        let which = usize::from(*which) % READERS_LEN;
+        let read = READERS.get(which).unwrap_or_else(|| &groups::READERS[which - READERS.len()]);
+        format!("{which} {:?}", read(&body))
     },
 };
 
-type Reader = fn(&Bytes) -> Result<(), DecodeError>;
+pub type Reader = fn(&Bytes) -> Result<(), DecodeError>;
 
-const READERS: [Reader; 16] = [
+/// Those of messages about groups stand behind the others.
+const READERS_LEN: usize = READERS.len() + groups::READERS.len();
+
+const READERS: [Reader; 24] = [
     whole::<HelloRequest>,
     whole::<MetadataRequest>,
     whole::<CreateTopicRequest>,
@@ -74,10 +80,18 @@ const READERS: [Reader; 16] = [
     whole::<ListOffsetsReply>,
     whole::<StatsReply>,
     |body| ErrorResponse::read(body).map(drop),
+    whole::<CreatePartitionsRequest>,
+    whole::<AlterTopicRequest>,
+    whole::<CreatePartitionsReply>,
+    whole::<AlterTopicReply>,
+    whole::<InitProducerIdRequest>,
+    whole::<DeleteRecordsRequest>,
+    whole::<InitProducerIdReply>,
+    whole::<DeleteRecordsReply>,
 ];
 
 /// What was read is written as it was: no two bodies mean the same message.
-fn whole<M: Message>(body: &Bytes) -> Result<(), DecodeError> {
+pub fn whole<M: Message>(body: &Bytes) -> Result<(), DecodeError> {
     let message = M::read(body)?;
     let mut again = Vec::new();
     message.append_to(&mut again);
@@ -106,6 +120,17 @@ fn seeds() -> Vec<Vec<u8>> {
         configs: vec![("segment.bytes".to_owned(), "65536".to_owned())],
     };
     let delete = DeleteTopicRequest { name: "orders".to_owned(), timeout_ms: 1000 };
+    let grow = CreatePartitionsRequest {
+        name: "orders".to_owned(),
+        total: 3,
+        validate_only: false,
+        timeout_ms: 1000,
+    };
+    let changes = vec![
+        ("retention.ms".to_owned(), ConfigChange::Set("1000".to_owned())),
+        ("cleanup.policy".to_owned(), ConfigChange::Reset),
+    ];
+    let alter = AlterTopicRequest { name: "orders".to_owned(), validate_only: true, changes };
     let topic = TopicId::from_bytes([7; 16]);
     let mut seeds = vec![
         with(0, &|out| hello.append_to(out)),
@@ -117,8 +142,13 @@ fn seeds() -> Vec<Vec<u8>> {
             ProduceRequest::write_head(&mut Writer::new(out), Acks::All, 1000, sets.into_iter());
             out.extend([1; 8]);
         }),
+        with(16, &|out| grow.append_to(out)),
+        with(17, &|out| alter.append_to(out)),
     ];
+    for (at, body) in groups::seeds() {
+        seeds.push([vec![(READERS.len() + at) as u8], body].concat());
+    }
     // The others begin with zeroes, which most of them read as empty lists.
-    seeds.extend((0..READERS.len()).map(|which| [vec![which as u8], vec![0; 64]].concat()));
+    seeds.extend((0..READERS_LEN).map(|which| [vec![which as u8], vec![0; 64]].concat()));
     seeds
 }

@@ -38,7 +38,7 @@ impl Message for CreateTopicRequest {
         w.string("name", &self.name);
         w.u32("partitions", self.partitions);
         w.u16("replication_factor", self.replication_factor);
-        w.u8("flags", if self.validate_only { FLAG_VALIDATE_ONLY } else { 0 });
+        write_validate_only(w, self.validate_only);
         w.u32("timeout_ms", self.timeout_ms);
         w.list("configs", &self.configs, |w, (key, value)| {
             w.string("key", key);
@@ -52,7 +52,7 @@ impl Message for CreateTopicRequest {
             name: r.string("name", LONG_STRING_BYTES_MAX)?.to_owned(),
             partitions: r.u32("partitions")?,
             replication_factor: r.u16("replication_factor")?,
-            validate_only: read_flags(&mut r)?,
+            validate_only: read_validate_only(&mut r)?,
             timeout_ms: r.u32("timeout_ms")?,
             configs: r.list("configs", CONFIGS_PER_TOPIC_MAX, 4, |r| {
                 let key = r.string("key", SHORT_STRING_BYTES_MAX)?.to_owned();
@@ -64,7 +64,11 @@ impl Message for CreateTopicRequest {
     }
 }
 
-fn read_flags(r: &mut Reader<'_>) -> Result<bool, DecodeError> {
+pub(super) fn write_validate_only(w: &mut Writer<'_>, validate_only: bool) {
+    w.u8("flags", if validate_only { FLAG_VALIDATE_ONLY } else { 0 });
+}
+
+pub(super) fn read_validate_only(r: &mut Reader<'_>) -> Result<bool, DecodeError> {
     match r.u8("flags")? {
         0 => Ok(false),
         FLAG_VALIDATE_ONLY => Ok(true),

@@ -1,9 +1,13 @@
 //! The messages of the native protocol: one file per message, request above reply.
 //!
-//!     Hello ▸ Metadata ▸ CreateTopic, DeleteTopic          who is there, what there is
+//!     Hello ▸ Metadata                                     who is there, what there is
+//!     CreateTopic, CreatePartitions, AlterTopic, DeleteTopic   what there shall be
 //!     Produce ▸ Fetch ▸ ListOffsets                        the data path: small header, record sets
 //!     InitProducerId                                       who a producer is, so that nothing is stored twice
 //!     DeleteRecords                                        the beginning of a partition, on request
+//!     FindCoordinator ▸ JoinGroup ▸ SyncGroup ▸ Heartbeat ▸ LeaveGroup     who reads which partition
+//!     OffsetCommit ▸ OffsetFetch ▸ OffsetDelete            how far a group has read
+//!     ListGroups, DescribeGroups, DeleteGroups             which groups there are
 //!     Stats                                                the broker's counters
 //!     ErrorResponse                                        instead of any reply
 //!
@@ -31,6 +35,12 @@ pub use create_topic::{CreateTopicReply, CreateTopicRequest};
 pub mod delete_topic;
 pub use delete_topic::{DeleteTopicReply, DeleteTopicRequest};
 
+pub mod create_partitions;
+pub use create_partitions::{CreatePartitionsReply, CreatePartitionsRequest};
+
+pub mod alter_topic;
+pub use alter_topic::{AlterTopicReply, AlterTopicRequest, ConfigChange};
+
 pub mod produce;
 pub use produce::{Acks, ProduceEntry, ProducePartition, ProduceReply, ProduceRequest, ProduceResult};
 
@@ -48,6 +58,39 @@ pub use init_producer_id::{InitProducerIdReply, InitProducerIdRequest};
 pub mod delete_records;
 pub use delete_records::{DeleteRecordsEntry, DeleteRecordsReply, DeleteRecordsRequest, DeleteRecordsResult};
 
+pub mod find_coordinator;
+pub use find_coordinator::{FindCoordinatorReply, FindCoordinatorRequest};
+
+pub mod join_group;
+pub use join_group::{JoinGroupReply, JoinGroupRequest, JoinedMember, OfferedProtocol};
+
+pub mod sync_group;
+pub use sync_group::{Assignment, SyncGroupReply, SyncGroupRequest};
+
+pub mod heartbeat;
+pub use heartbeat::{HeartbeatReply, HeartbeatRequest};
+
+pub mod leave_group;
+pub use leave_group::{LeaveGroupReply, LeaveGroupRequest, LeavingMember, LeftMember};
+
+pub mod offset_commit;
+pub use offset_commit::{OffsetCommitEntry, OffsetCommitReply, OffsetCommitRequest};
+
+pub mod offset_fetch;
+pub use offset_fetch::{FetchedOffset, OffsetFetchReply, OffsetFetchRequest, OffsetSelection};
+
+pub mod offset_delete;
+pub use offset_delete::{OffsetDeleteReply, OffsetDeleteRequest};
+
+pub mod list_groups;
+pub use list_groups::{ListGroupsReply, ListGroupsRequest, ListedGroup};
+
+pub mod describe_groups;
+pub use describe_groups::{DescribeGroupsReply, DescribeGroupsRequest, DescribedGroup, DescribedMember};
+
+pub mod delete_groups;
+pub use delete_groups::{DeleteGroupsReply, DeleteGroupsRequest};
+
 pub mod stats;
 pub use stats::{ShardStats, StatsReply, StatsRequest};
 
@@ -61,54 +104,56 @@ pub const VERSION: u8 = 1;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Api(u16);
 
-#[allow(non_upper_case_globals)]
+macro_rules! apis {
+    ($($name:ident = $number:literal,)*) => {
+        #[allow(non_upper_case_globals)]
+        impl Api {
+            $(pub const $name: Api = Api($number);)*
+
+            /// All apis this version knows, in the order of their numbers.
+            pub const ALL: &[Api] = &[$(Api::$name),*];
+
+            /// Name as it stands in documents and logs; `None` for an api of a later version.
+            pub fn name(self) -> Option<&'static str> {
+                match self.0 { $($number => Some(stringify!($name)),)* _ => None }
+            }
+        }
+    };
+}
+
+apis! {
+    Hello = 1,
+    Metadata = 2,
+    CreateTopic = 3,
+    DeleteTopic = 4,
+    Produce = 5,
+    Fetch = 6,
+    ListOffsets = 7,
+    Stats = 8,
+    InitProducerId = 9,
+    DeleteRecords = 10,
+    CreatePartitions = 11,
+    AlterTopic = 12,
+    FindCoordinator = 13,
+    JoinGroup = 14,
+    SyncGroup = 15,
+    Heartbeat = 16,
+    LeaveGroup = 17,
+    OffsetCommit = 18,
+    OffsetFetch = 19,
+    OffsetDelete = 20,
+    ListGroups = 21,
+    DescribeGroups = 22,
+    DeleteGroups = 23,
+}
+
 impl Api {
-    pub const Hello: Api = Api(1);
-    pub const Metadata: Api = Api(2);
-    pub const CreateTopic: Api = Api(3);
-    pub const DeleteTopic: Api = Api(4);
-    pub const Produce: Api = Api(5);
-    pub const Fetch: Api = Api(6);
-    pub const ListOffsets: Api = Api(7);
-    pub const Stats: Api = Api(8);
-    pub const InitProducerId: Api = Api(9);
-    pub const DeleteRecords: Api = Api(10);
-
-    pub const ALL: [Api; 10] = [
-        Api::Hello,
-        Api::Metadata,
-        Api::CreateTopic,
-        Api::DeleteTopic,
-        Api::Produce,
-        Api::Fetch,
-        Api::ListOffsets,
-        Api::Stats,
-        Api::InitProducerId,
-        Api::DeleteRecords,
-    ];
-
     pub const fn from_wire(number: u16) -> Api {
         Api(number)
     }
 
     pub const fn to_wire(self) -> u16 {
         self.0
-    }
-
-    pub fn name(self) -> Option<&'static str> {
-        Some(match self {
-            Api::Hello => "Hello",
-            Api::Metadata => "Metadata",
-            Api::CreateTopic => "CreateTopic",
-            Api::DeleteTopic => "DeleteTopic",
-            Api::Produce => "Produce",
-            Api::Fetch => "Fetch",
-            Api::ListOffsets => "ListOffsets",
-            Api::Stats => "Stats",
-            Api::InitProducerId => "InitProducerId",
-            Api::DeleteRecords => "DeleteRecords",
-            _ => return None,
-        })
     }
 }
 

@@ -2,12 +2,16 @@
 //!
 //!     u8 u16 i16 … u64 i64     little-endian           string   u16 length, UTF-8
 //!     uuid                     16 bytes                list     u32 count, then the items
+//!     blob                     u32 length, any bytes   optional string   as string, length 65535 for none
 //!
 //! A [`Reader`] never reads past its body and never allocates for a count that the rest of the body
 //! could not hold. A [`Writer`] is told the name of each field: the documentation's byte tables are
 //! what a writer recorded, so they cannot disagree with the encoder.
 
 use crate::model::ErrorCode;
+
+/// Length of a string that is not there.
+const NO_STRING: u16 = u16::MAX;
 
 /// A body that does not have the form its message has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -78,6 +82,26 @@ impl<'a> Reader<'a> {
         }
         let bytes = self.take(field, len)?;
         std::str::from_utf8(bytes).map_err(|_| DecodeError::Invalid { field, why: "the string is not UTF-8" })
+    }
+
+    /// As [`Reader::string`], or nothing.
+    pub fn optional_string(
+        &mut self,
+        field: &'static str,
+        max: usize,
+    ) -> Result<Option<&'a str>, DecodeError> {
+        match self.rest.first_chunk() {
+            Some(&length) if u16::from_le_bytes(length) == NO_STRING => {
+                self.take(field, size_of::<u16>()).map(|_| None)
+            }
+            _ => self.string(field, max).map(Some),
+        }
+    }
+
+    /// Bytes with a meaning to others only; they are borrowed, so nothing but the body bounds them.
+    pub fn blob(&mut self, field: &'static str) -> Result<&'a [u8], DecodeError> {
+        let len = self.u32(field)? as usize;
+        self.take(field, len)
     }
 
     /// Reads a list of at most `max` items, each of at least `item_len_min` bytes.
@@ -195,6 +219,29 @@ impl<'a> Writer<'a> {
         self.put(name, text.as_bytes(), &format_args!("\"{text}\""));
     }
 
+    /// As [`Writer::string`], or nothing.
+    ///
+    /// # Panics
+    /// As [`Writer::string`], and at a string of 65,535 bytes.
+    pub fn optional_string(&mut self, name: &'static str, text: Option<&str>) {
+        match text {
+            Some(text) => {
+                assert!(text.len() != usize::from(NO_STRING), "BUG: a string over 65,534 bytes");
+                self.string(name, text);
+            }
+            None => {
+                self.put("length", &NO_STRING.to_le_bytes(), &NO_STRING);
+                self.put(name, &[], &"none");
+            }
+        }
+    }
+
+    /// Bytes with a meaning to others only.
+    pub fn blob(&mut self, name: &'static str, bytes: &[u8]) {
+        self.count("length", bytes.len());
+        self.put(name, bytes, &format_args!("\"{}\"", bytes.escape_ascii()));
+    }
+
     /// Cuts a message for people to the length every reader accepts.
     pub fn message(&mut self, name: &'static str, text: &str) {
         let mut end = text.len().min(crate::model::limits::LONG_STRING_BYTES_MAX);
@@ -232,6 +279,23 @@ mod tests {
         let mut reader = Reader::new(&[2, 0, 0, 0, 1, 2]);
         let read = reader.list("topics", 1, 1, |reader| reader.u8("item"));
         assert_eq!(read, Err(DecodeError::Invalid { field: "topics", why: "the list is too long" }));
+    }
+
+    #[test]
+    fn no_string_is_not_an_empty_one() {
+        for text in [None, Some(""), Some("a")] {
+            let mut out = Vec::new();
+            Writer::new(&mut out).optional_string("text", text);
+            let mut reader = Reader::new(&out);
+            assert_eq!(reader.optional_string("text", 1), Ok(text));
+            assert_eq!(reader.finish(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_blob_that_is_not_there_is_truncated() {
+        let mut reader = Reader::new(&[0xff, 0xff, 0xff, 0xff, 1, 2]);
+        assert_eq!(reader.blob("metadata"), Err(DecodeError::Truncated { field: "metadata" }));
     }
 
     #[test]

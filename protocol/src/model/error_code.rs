@@ -47,8 +47,19 @@ error_codes! {
     NotLeaderOrFollower = 6, true, "this broker does not lead the partition";
     RequestTimedOut = 7, true, "the request was not done in time";
     MessageTooLarge = 10, false, "the batch is larger than max.message.bytes";
+    OffsetMetadataTooLarge = 12, false, "the metadata of an offset is longer than offset.metadata.max.bytes";
+    CoordinatorLoadInProgress = 14, true, "the group's coordinator is reading its state";
+    CoordinatorNotAvailable = 15, true, "the group's coordinator cannot store its state now";
+    NotCoordinator = 16, true, "this shard does not coordinate the group";
     InvalidTopic = 17, false, "the topic name is not allowed";
     NotEnoughReplicas = 19, true, "fewer replicas in sync than min.insync.replicas";
+    IllegalGeneration = 22, false, "the generation is not the group's current one";
+    InconsistentGroupProtocol = 23, false, "the member's protocols do not fit the group's";
+    InvalidGroupId = 24, false, "the group id is not allowed";
+    UnknownMemberId = 25, false, "the group has no such member";
+    InvalidSessionTimeout = 26, false, "the session timeout is outside of what the broker allows";
+    RebalanceInProgress = 27, false, "the group is rebalancing: join again";
+    InvalidCommitOffsetSize = 28, false, "the commit is too large to be stored";
     InvalidTimestamp = 32, false, "the timestamp is farther from now than the topic allows";
     UnsupportedVersion = 35, false, "this version of the message is not supported";
     TopicAlreadyExists = 36, false, "a topic of this name exists";
@@ -59,8 +70,14 @@ error_codes! {
     OutOfOrderSequenceNumber = 45, false, "the batch does not follow the producer's last one";
     InvalidProducerEpoch = 47, false, "a newer epoch of the producer has written";
     StorageError = 56, true, "the partition's disk failed; see the broker's log";
+    NonEmptyGroup = 68, false, "the group has members";
+    GroupIdNotFound = 69, false, "there is no such group";
     FencedLeaderEpoch = 74, true, "the request's leader epoch is older than the partition's";
     UnknownLeaderEpoch = 75, true, "the request's leader epoch is newer than the partition's";
+    MemberIdRequired = 79, false, "join again with the member id of this reply";
+    GroupMaxSizeReached = 81, false, "the group has group.max.size members";
+    FencedInstanceId = 82, false, "another member has joined with this group.instance.id";
+    GroupSubscribedToTopic = 86, false, "a member of the group subscribes to the topic";
     InvalidRecord = 87, false, "the batch breaks a rule of its format";
     UnknownTopicId = 100, true, "no topic has this id";
     /// The data directory is below its free-space limit; fetch and delete still work.

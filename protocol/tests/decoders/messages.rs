@@ -9,7 +9,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use protocol::api::{
-    Acks, BrokerMetadata, ConfigEntry, CreateTopicReply, CreateTopicRequest, DeleteRecordsEntry,
+    Acks, AlterTopicReply, AlterTopicRequest, BrokerMetadata, ConfigChange, ConfigEntry,
+    CreatePartitionsReply, CreatePartitionsRequest, CreateTopicReply, CreateTopicRequest, DeleteRecordsEntry,
     DeleteRecordsReply, DeleteRecordsRequest, DeleteRecordsResult, DeleteTopicReply, DeleteTopicRequest,
     ErrorResponse, FetchEntry, FetchParams, FetchReply, FetchResult, FetchedPartition, HelloReply,
     HelloRequest, InitProducerIdReply, InitProducerIdRequest, ListOffsetsEntry, ListOffsetsReply,
@@ -36,21 +37,21 @@ pub struct FetchParts {
     pub entries: Vec<FetchEntry>,
 }
 
-const ITEMS: std::ops::Range<usize> = 0..4;
+pub const ITEMS: std::ops::Range<usize> = 0..4;
 
-fn string() -> impl Strategy<Value = String> {
+pub fn string() -> impl Strategy<Value = String> {
     prop_oneof![".{0,12}", "[a-z.]{60}"]
 }
 
-fn error() -> impl Strategy<Value = ErrorCode> {
+pub fn error() -> impl Strategy<Value = ErrorCode> {
     any::<u16>().prop_map(ErrorCode::from_wire)
 }
 
-fn offset() -> impl Strategy<Value = Offset> {
+pub fn offset() -> impl Strategy<Value = Offset> {
     (0..=i64::MAX as u64).prop_map(Offset::new)
 }
 
-fn epoch() -> impl Strategy<Value = LeaderEpoch> {
+pub fn epoch() -> impl Strategy<Value = LeaderEpoch> {
     (0..=i32::MAX).prop_map(LeaderEpoch::new)
 }
 
@@ -58,7 +59,7 @@ fn node() -> impl Strategy<Value = NodeId> {
     any::<u32>().prop_map(NodeId::new)
 }
 
-fn shard() -> impl Strategy<Value = ShardId> {
+pub fn shard() -> impl Strategy<Value = ShardId> {
     any::<u16>().prop_map(ShardId::new)
 }
 
@@ -70,7 +71,7 @@ fn cluster() -> impl Strategy<Value = ClusterId> {
     any::<[u8; 16]>().prop_map(ClusterId::from_bytes)
 }
 
-fn partition() -> impl Strategy<Value = PartitionIndex> {
+pub fn partition() -> impl Strategy<Value = PartitionIndex> {
     any::<u32>().prop_map(PartitionIndex::new)
 }
 
@@ -170,6 +171,31 @@ pub fn delete_topic_request() -> impl Strategy<Value = DeleteTopicRequest> {
 
 pub fn delete_topic_reply() -> impl Strategy<Value = DeleteTopicReply> {
     (error(), string()).prop_map(|(error, message)| DeleteTopicReply { error, message })
+}
+
+pub fn create_partitions_request() -> impl Strategy<Value = CreatePartitionsRequest> {
+    (string(), any::<u32>(), any::<bool>(), any::<u32>()).prop_map(
+        |(name, total, validate_only, timeout_ms)| CreatePartitionsRequest {
+            name,
+            total,
+            validate_only,
+            timeout_ms,
+        },
+    )
+}
+
+pub fn create_partitions_reply() -> impl Strategy<Value = CreatePartitionsReply> {
+    (error(), string()).prop_map(|(error, message)| CreatePartitionsReply { error, message })
+}
+
+pub fn alter_topic_request() -> impl Strategy<Value = AlterTopicRequest> {
+    let change = prop_oneof![Just(ConfigChange::Reset), string().prop_map(ConfigChange::Set)];
+    (string(), any::<bool>(), vec((string(), change), ITEMS))
+        .prop_map(|(name, validate_only, changes)| AlterTopicRequest { name, validate_only, changes })
+}
+
+pub fn alter_topic_reply() -> impl Strategy<Value = AlterTopicReply> {
+    (error(), string()).prop_map(|(error, message)| AlterTopicReply { error, message })
 }
 
 pub fn error_response() -> impl Strategy<Value = ErrorResponse> {

@@ -4,7 +4,8 @@
 
 use bytes::Bytes;
 use protocol::api::{
-    Acks, Api, BrokerMetadata, ConfigEntry, CreateTopicReply, CreateTopicRequest, DeleteRecordsEntry,
+    Acks, AlterTopicReply, AlterTopicRequest, Api, BrokerMetadata, ConfigChange, ConfigEntry,
+    CreatePartitionsReply, CreatePartitionsRequest, CreateTopicReply, CreateTopicRequest, DeleteRecordsEntry,
     DeleteRecordsReply, DeleteRecordsRequest, DeleteRecordsResult, DeleteTopicReply, DeleteTopicRequest,
     ErrorResponse, FetchEntry, FetchParams, FetchReply, FetchRequest, FetchResult, Field, HelloReply,
     HelloRequest, InitProducerIdReply, InitProducerIdRequest, ListOffsetsEntry, ListOffsetsReply,
@@ -20,6 +21,8 @@ use protocol::model::{
     ProducerId, ShardId, Timestamp, TopicId,
 };
 
+use super::groups;
+
 /// Bytes in one line of a table.
 const LINE: usize = 8;
 
@@ -31,7 +34,7 @@ pub struct Example {
 }
 
 impl Example {
-    fn new(
+    pub fn new(
         name: &str,
         api: Api,
         kind: FrameKind,
@@ -59,13 +62,17 @@ impl Example {
     }
 
     /// A message that is written and read whole. What is shown is what a reader understands.
-    fn whole<M: Message + PartialEq + std::fmt::Debug>(name: &str, kind: FrameKind, message: &M) -> Example {
+    pub fn whole<M: Message + PartialEq + std::fmt::Debug>(
+        name: &str,
+        kind: FrameKind,
+        message: &M,
+    ) -> Example {
         let example = Example::new(name, M::API, kind, &[], |w| message.write(w));
         assert_eq!(M::read(example.body()).as_ref(), Ok(message));
         example
     }
 
-    fn body(&self) -> &[u8] {
+    pub fn body(&self) -> &[u8] {
         &self.bytes[FRAME_HEADER_LEN..]
     }
 
@@ -169,7 +176,8 @@ fn batch() -> Vec<u8> {
 
 pub fn examples() -> Vec<Example> {
     let data = [produce(), fetch(), list_offsets(), stats(), init_producer_id(), delete_records()];
-    [hello(), metadata(), topics()].into_iter().chain(data).flatten().collect()
+    let topics = [hello(), metadata(), topics(), topic_changes()];
+    topics.into_iter().chain(data).chain(groups::examples()).flatten().collect()
 }
 
 fn hello() -> Vec<Example> {
@@ -250,6 +258,34 @@ fn topics() -> Vec<Example> {
         Example::whole("CreateTopic reply", FrameKind::Reply, &created),
         Example::whole("DeleteTopic request", FrameKind::Request, &delete),
         Example::whole("DeleteTopic reply", FrameKind::Reply, &deleted),
+    ]
+}
+
+fn topic_changes() -> Vec<Example> {
+    let grow = CreatePartitionsRequest {
+        name: "orders".to_owned(),
+        total: 3,
+        validate_only: false,
+        timeout_ms: 30_000,
+    };
+    let grown = CreatePartitionsReply {
+        error: ErrorCode::InvalidPartitions,
+        message: "`orders` has 4 partitions".to_owned(),
+    };
+    let alter = AlterTopicRequest {
+        name: "orders".to_owned(),
+        validate_only: true,
+        changes: vec![
+            ("retention.ms".to_owned(), ConfigChange::Set("3600000".to_owned())),
+            ("cleanup.policy".to_owned(), ConfigChange::Reset),
+        ],
+    };
+    let altered = AlterTopicReply { error: ErrorCode::None, message: String::new() };
+    vec![
+        Example::whole("CreatePartitions request", FrameKind::Request, &grow),
+        Example::whole("CreatePartitions reply", FrameKind::Reply, &grown),
+        Example::whole("AlterTopic request", FrameKind::Request, &alter),
+        Example::whole("AlterTopic reply", FrameKind::Reply, &altered),
     ]
 }
 
