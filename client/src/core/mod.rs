@@ -4,6 +4,7 @@
 //!     cluster ── metadata ▸ backoff ▸ timers               where things are, when to try again
 //!     produce ── partitioner ▸ queue ▸ lane ▸ sequence     records to batches, batches in order, each once
 //!     consume ── fetch                                     what to fetch next, what to hand out
+//!     group   ── assign ▸ group                            who reads what, and which member this is
 //!
 //! Everything takes `now`, bytes and completions, and returns decisions; `driver/` carries them out.
 //! So order under failures is a property test without a network (`queue/tests.rs`).
@@ -30,5 +31,7 @@ pub(crate) mod sequence;
 
 pub(crate) mod fetch;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "its driver, the consumer, is yet to come"))]
 pub(crate) mod assign;
+
+#[cfg_attr(not(test), expect(dead_code, reason = "its driver, the consumer, is yet to come"))]
+pub(crate) mod group;
