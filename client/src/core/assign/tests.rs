@@ -141,6 +141,14 @@ fn a_third_claim_of_a_later_generation_settles_a_dispute() {
     assert_eq!([owner([1, 1, 2]), owner([2, 1, 1]), owner([2, 1, 2])], [Some(2), Some(0), None]);
 }
 
+#[test]
+fn a_claim_of_an_earlier_generation_does_not_interrupt_the_owner() {
+    let claim =
+        |id, of| Member { owned: vec![partition(0, 0)], generation: generation(of), ..member(id, [0]) };
+    let given = Assignor::CooperativeSticky.assign(&[claim(0, 3), claim(1, 4)], &counts(&[1]));
+    assert_eq!(show(&given), ["", "t0: 0"]);
+}
+
 /// The fewest moves that any even assignment takes, if all subscribe alike.
 fn fewest_moves(members: &[Member], partitions: usize) -> usize {
     let (each, more) = (partitions / members.len(), partitions % members.len());

@@ -36,6 +36,7 @@ use calls::JoinedMember;
 pub use calls::{Call, CallId, Failure, Joined, MemberState, Reply};
 
 mod replies;
+pub use replies::is_elsewhere;
 
 #[cfg(test)]
 mod tests;

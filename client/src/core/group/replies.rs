@@ -198,7 +198,7 @@ fn is_final(code: ErrorCode) -> bool {
 }
 
 /// Whether the coordinator may be another.
-fn is_elsewhere(failure: Failure) -> bool {
+pub fn is_elsewhere(failure: Failure) -> bool {
     match failure {
         Failure::Lost => true,
         Failure::Refused(code) => {
