@@ -344,6 +344,8 @@ mod tests {
         assert_eq!(hex(&bytes), golden.replace(' ', ""));
         assert_eq!(read_assignment(&bytes).unwrap(), [owned("a", [0, 3]), owned("b", [1])].concat());
         assert_eq!(read_assignment(&[]).unwrap(), []);
+        let twice = write_assignment(owned("a", [3, 3, 0]));
+        assert_eq!(read_assignment(&twice).unwrap(), owned("a", [0, 3]));
         let (mut old, mut later) = (bytes.clone(), bytes);
         (old[1], later[1]) = (0, 9);
         later.extend([1, 2, 3]);

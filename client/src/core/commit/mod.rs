@@ -41,6 +41,8 @@ pub struct Options {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CommitId(u64);
 
+pub type Outcome = (Option<CommitId>, Result<(), CommitError>);
+
 /// One try of one commit. Ids are not used again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TryId(u64);
@@ -102,7 +104,7 @@ pub struct Commits {
     pause_until: Option<Instant>,
     backoff: Backoff,
     next_id: u64,
-    outcomes: VecDeque<(CommitId, Result<(), CommitError>)>,
+    outcomes: VecDeque<Outcome>,
 }
 
 impl Commits {
@@ -285,10 +287,8 @@ impl Commits {
     fn finish(&mut self, result: Result<(), CommitError>) {
         let commit = self.queue.pop_front().expect("BUG: there is a commit to finish");
         let result = result.and(commit.error.map_or(Ok(()), Err));
-        if let Some(id) = commit.id {
-            self.outcomes.push_back((id, result));
-        } else if let Err(error) = result {
-            tracing::warn!(%error, "automatic commit");
+        if commit.id.is_some() || result.is_err() {
+            self.outcomes.push_back((commit.id, result));
         }
     }
 
@@ -304,49 +304,42 @@ impl Commits {
         if self.trying.take_if(|trying| *trying == id).is_none() {
             return false;
         }
-        let commit = self.queue.front_mut().expect("BUG: what is under way is the first");
-        let codes = reply.and_then(|codes| {
+        let sent = self.queue.front().expect("BUG: what is under way is the first").offsets.len();
+        let failure = match reply {
+            Ok(codes) if codes.len() == sent => self.apply_codes(codes),
+            Err(Failure::Refused(code)) => self.apply_codes(vec![code; sent]),
             // An answer to something else says nothing.
-            if codes.len() == commit.offsets.len() { Ok(codes) } else { Err(Failure::Lost) }
-        });
-        let failure = match codes {
-            Err(failure) => Some(failure),
-            Ok(codes) => {
-                let mut codes = codes.into_iter();
-                let mut retry = None;
-                commit.offsets.retain(|name, offset| {
-                    let code = codes.next().expect("BUG: one code each");
-                    if code.is_ok() {
-                        if let Some(progress) = self.partitions.get_mut(name) {
-                            progress.committed = Some(*offset);
-                        }
-                    } else if code.is_retriable() {
-                        retry = Some(Failure::Refused(code));
-                    } else {
-                        commit.error.get_or_insert(refusal(code));
-                    }
-                    code.is_retriable()
-                });
-                retry
-            }
+            Ok(_) | Err(Failure::Lost) => Some(Failure::Lost),
         };
-        let failure = failure.filter(|failure| match failure {
-            Failure::Refused(code) if !code.is_retriable() => {
-                commit.error.get_or_insert(refusal(*code));
-                commit.offsets.clear();
-                false
-            }
-            _ => true,
-        });
         self.drop_what_is_not_owned();
-        match failure {
-            None => {
-                self.backoff.reset();
-                self.finish(Ok(()));
-            }
-            Some(_) => self.pause_until = Some(now + self.backoff.next_pause(random)),
+        if failure.is_some() {
+            self.pause_until = Some(now + self.backoff.next_pause(random));
+        } else {
+            self.backoff.reset();
+            self.finish(Ok(()));
         }
         failure.is_some_and(is_elsewhere)
+    }
+
+    /// One code for each partition of the commit under way. What is to be tried again stays in it; returns
+    /// why, if anything does.
+    fn apply_codes(&mut self, codes: Vec<ErrorCode>) -> Option<Failure> {
+        let commit = self.queue.front_mut().expect("BUG: what is under way is the first");
+        let mut codes = codes.into_iter();
+        let mut failure = None;
+        commit.offsets.retain(|name, offset| {
+            let code = codes.next().expect("BUG: one code each");
+            let again = is_worth_a_retry(code);
+            if again {
+                failure = Some(Failure::Refused(code));
+            } else if !code.is_ok() {
+                commit.error.get_or_insert(refusal(code));
+            } else if let Some(progress) = self.partitions.get_mut(name) {
+                progress.committed = Some(*offset);
+            }
+            again
+        });
+        failure
     }
 
     /// What was removed while it was under way is not tried again.
@@ -361,8 +354,9 @@ impl Commits {
         });
     }
 
-    /// What became of commits, in their order, each once.
-    pub fn poll_outcome(&mut self) -> Option<(CommitId, Result<(), CommitError>)> {
+    /// What became of commits, in their order, each once; of automatic ones, which nobody waits for and
+    /// which have no id, only what went wrong.
+    pub fn poll_outcome(&mut self) -> Option<Outcome> {
         self.outcomes.pop_front()
     }
 
@@ -372,6 +366,11 @@ impl Commits {
         let over = over.map(|commit| commit.since + self.options.timeout);
         [self.auto_due, self.pause_until, over].into_iter().flatten().filter(|at| now < *at).min()
     }
+}
+
+/// A topic that is gone would hold back all other commits.
+fn is_worth_a_retry(code: ErrorCode) -> bool {
+    code.is_retriable() && code != ErrorCode::UnknownTopicOrPartition
 }
 
 fn refusal(code: ErrorCode) -> CommitError {

@@ -59,7 +59,7 @@ fn a_record_counts_when_the_next_one_is_asked_for() {
     let (attempt, sent) = sends(&mut commits, now).unwrap();
     assert_eq!(sent, [(0, 11)]);
     commits.handle_reply(now, attempt, ok(&sent), 1.0);
-    assert_eq!(commits.poll_outcome(), Some((id, Ok(()))));
+    assert_eq!(commits.poll_outcome(), Some((Some(id), Ok(()))));
     assert_eq!(commits.committed(&partition(0)), Some(at(11)));
 }
 
@@ -93,7 +93,7 @@ fn before_a_revocation_its_positions_are_committed_and_no_others() {
     let (attempt, sent) = sends(&mut commits, now).unwrap();
     assert_eq!(sent, [(0, 20)]);
     commits.handle_reply(now, attempt, ok(&sent), 1.0);
-    assert_eq!(commits.poll_outcome(), Some((id, Ok(()))));
+    assert_eq!(commits.poll_outcome(), Some((Some(id), Ok(()))));
     let (mut by_hand, now) = super::tests::commits(None);
     read_to(&mut by_hand, 0, 20);
     assert_eq!(by_hand.commit_before_revoke(now, &[partition(0)]), None);
@@ -107,7 +107,7 @@ fn a_close_commits_once_more_and_then_no_more() {
     let id = commits.commit_before_close(now).unwrap();
     let (attempt, sent) = sends(&mut commits, now).unwrap();
     commits.handle_reply(now, attempt, ok(&sent), 1.0);
-    assert_eq!((commits.poll_outcome(), commits.poll_timeout(now)), (Some((id, Ok(()))), None));
+    assert_eq!((commits.poll_outcome(), commits.poll_timeout(now)), (Some((Some(id), Ok(()))), None));
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_commit_is_not_overtaken_by_a_later_one() {
     let (attempt, sent) = sends(&mut commits, later).unwrap();
     assert_eq!(sent, [(0, 30)]);
     commits.handle_reply(later, attempt, ok(&sent), 1.0);
-    assert_eq!(ids.map(|id| commits.poll_outcome() == Some((id, Ok(())))), [true, true]);
+    assert_eq!(ids.map(|id| commits.poll_outcome() == Some((Some(id), Ok(())))), [true, true]);
 }
 
 #[test]
@@ -155,6 +155,8 @@ fn a_member_that_is_out_is_told_so() {
         (ErrorCode::IllegalGeneration, CommitError::Fenced(ErrorCode::IllegalGeneration), false),
         (ErrorCode::FencedInstanceId, CommitError::Fenced(ErrorCode::FencedInstanceId), false),
         (ErrorCode::RebalanceInProgress, CommitError::Rebalancing, true),
+        // Were it tried again, it would hold back the others.
+        (ErrorCode::UnknownTopicOrPartition, CommitError::Refused(ErrorCode::UnknownTopicOrPartition), false),
         (ErrorCode::InvalidCommitOffsetSize, CommitError::Refused(ErrorCode::InvalidCommitOffsetSize), false),
     ];
     for (code, error, is_retriable) in cases {
@@ -164,7 +166,7 @@ fn a_member_that_is_out_is_told_so() {
             let id = commits.commit_positions(now);
             let (attempt, _) = sends(&mut commits, now).unwrap();
             commits.handle_reply(now, attempt, reply, 1.0);
-            assert_eq!(commits.poll_outcome(), Some((id, Err(error.clone()))));
+            assert_eq!(commits.poll_outcome(), Some((Some(id), Err(error.clone()))));
             assert_eq!(error.is_retriable(), is_retriable);
             assert_eq!(commits.committed(&partition(0)), Some(at(10)));
             assert_eq!(sends(&mut commits, now + INTERVAL), None);
@@ -201,6 +203,15 @@ fn a_seek_forgets_what_the_application_has() {
 }
 
 #[test]
+fn of_automatic_commits_only_failures_are_told() {
+    let (mut commits, start) = commits(Some(INTERVAL));
+    read_to(&mut commits, 0, 20);
+    let (attempt, _) = sends(&mut commits, start + INTERVAL).unwrap();
+    commits.handle_reply(start, attempt, Ok(vec![ErrorCode::RebalanceInProgress]), 1.0);
+    assert_eq!(commits.poll_outcome(), Some((None, Err(CommitError::Rebalancing))));
+}
+
+#[test]
 fn what_is_lost_is_not_committed_and_the_rest_is() {
     let (mut commits, now) = commits(None);
     commits.assign(partition(1), at(7), None);
@@ -216,10 +227,10 @@ fn what_is_lost_is_not_committed_and_the_rest_is() {
     assert_eq!(sent, [(0, 20)], "the first has nothing left to try");
     commits.handle_reply(later, attempt, ok(&sent), 1.0);
     let lost = Err(CommitError::NotOwned(partition(1)));
-    assert_eq!(commits.poll_outcome(), Some((first, lost.clone())));
-    assert_eq!(commits.poll_outcome(), Some((second, lost.clone())));
+    assert_eq!(commits.poll_outcome(), Some((Some(first), lost.clone())));
+    assert_eq!(commits.poll_outcome(), Some((Some(second), lost.clone())));
     let third = commits.commit_offsets(later, [(partition(1), at(9))]);
-    assert_eq!((sends(&mut commits, later), commits.poll_outcome()), (None, Some((third, lost))));
+    assert_eq!((sends(&mut commits, later), commits.poll_outcome()), (None, Some((Some(third), lost))));
 }
 
 #[test]
@@ -230,7 +241,7 @@ fn without_a_generation_commits_wait_and_then_give_up() {
     assert_eq!(commits.poll_commit(now, false), None);
     assert_eq!(commits.poll_timeout(now), Some(now + TIMEOUT));
     assert_eq!(commits.poll_commit(now + TIMEOUT, false), None);
-    assert_eq!(commits.poll_outcome(), Some((id, Err(CommitError::TimedOut(TIMEOUT)))));
+    assert_eq!(commits.poll_outcome(), Some((Some(id), Err(CommitError::TimedOut(TIMEOUT)))));
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -371,7 +382,7 @@ impl Model {
             assert!(self.flight.is_none() && !sent.1.is_empty());
             self.flight = Some(sent);
         }
-        while let Some((id, _)) = self.commits.poll_outcome() {
+        while let Some((Some(id), _)) = self.commits.poll_outcome() {
             assert_eq!(id, self.begun[self.ended], "outcomes come in order, each once");
             self.ended += 1;
         }
