@@ -4,6 +4,8 @@
 //!     cluster ── metadata ▸ backoff ▸ timers               where things are, when to try again
 //!     produce ── partitioner ▸ queue ▸ lane ▸ sequence     records to batches, batches in order, each once
 //!     consume ── fetch                                     what to fetch next, what to hand out
+//!     group   ── assign ▸ group ▸ commit                   who reads what, which member this is, how far it got
+//!     process ── contiguous ▸ retry                        many workers, one position; what failed
 //!
 //! Everything takes `now`, bytes and completions, and returns decisions; `driver/` carries them out.
 //! So order under failures is a property test without a network (`queue/tests.rs`).
@@ -29,3 +31,17 @@ pub(crate) mod lane;
 pub(crate) mod sequence;
 
 pub(crate) mod fetch;
+
+pub(crate) mod assign;
+
+#[cfg_attr(not(test), expect(dead_code, reason = "its driver, the consumer, is yet to come"))]
+pub(crate) mod group;
+
+#[cfg_attr(not(test), expect(dead_code, reason = "its driver, the consumer, is yet to come"))]
+pub(crate) mod commit;
+
+#[cfg_attr(not(test), expect(dead_code, reason = "its driver, the consumer, is yet to come"))]
+pub(crate) mod contiguous;
+
+#[cfg_attr(not(test), expect(dead_code, reason = "its driver, the consumer, is yet to come"))]
+pub(crate) mod retry;
