@@ -11,6 +11,7 @@ use std::time::Duration;
 use protocol::model::limits::SHORT_STRING_BYTES_MAX;
 
 use crate::admin::Admin;
+use crate::consumer::ConsumerBuilder;
 use crate::driver::cluster::Cluster;
 use crate::driver::dial::DialOptions;
 use crate::error::ClientError;
@@ -48,6 +49,11 @@ impl Client {
 
     pub fn producer(&self) -> ProducerBuilder {
         ProducerBuilder::new(Arc::clone(&self.cluster))
+    }
+
+    /// A member of `group`, which shares the partitions of its topics among its members.
+    pub fn consumer(&self, group: impl Into<Arc<str>>) -> ConsumerBuilder {
+        ConsumerBuilder::new(Arc::clone(&self.cluster), group.into())
     }
 
     pub fn reader(&self) -> ReaderBuilder {

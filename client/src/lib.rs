@@ -2,6 +2,7 @@
 //!
 //!     Client ─┬─ admin()      create_topic · describe_topic · list_offsets · stats
 //!             ├─ producer() ─▶ enqueue → partition → batch → Produce ─▶ connection of the owning shard
+//!             ├─ consumer() ◀─ the same as a member of a group: join, heartbeat, commit (driver/member.rs)
 //!             └─ reader()   ◀─ recv ← record ← batch ← prefetch ← Fetch ◀─ connection of the owning shard
 //!
 //!     core/     decides: takes bytes, completions and `now`, returns decisions; no socket, no clock
@@ -35,6 +36,13 @@ mod driver;
 mod producer;
 pub use producer::{InvalidProducer, Partitioner, Producer, ProducerBuilder, Ticket};
 
+mod consumer;
+pub use consumer::{AutoCommit, AutoOffsetReset, Consumer, ConsumerBuilder, RebalanceListener};
+
+pub use crate::core::assign::{Assignor, TopicPartition};
+pub use crate::core::commit::CommitError;
+pub use crate::core::group::GroupError;
+
 mod reader;
 pub use reader::{Reader, ReaderBuilder, RecordStream, StartAt};
 
@@ -57,8 +65,10 @@ mod tests {
         is_shareable::<Producer>();
         is_movable::<Ticket>();
         is_movable::<Reader>();
+        is_movable::<Consumer>();
         fn future_is_send(_: impl Send) {}
         let _ = |producer: &Producer, record: Record| future_is_send(producer.send(record));
         let _ = |reader: &mut Reader| future_is_send(reader.recv());
+        let _ = |consumer: &mut Consumer| future_is_send(consumer.recv());
     }
 }

@@ -47,6 +47,27 @@ pub const IN_FLIGHT_PER_PARTITION: usize = 5;
 /// last 5 of each producer, so that any of them can be sent again.
 pub const IN_FLIGHT_IDEMPOTENT_MAX: usize = 5;
 
+/// Time between two automatic commits of a consumer (Kafka's `auto.commit.interval.ms`).
+pub const AUTO_COMMIT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A member of a group that is not heard of for this long is out.
+pub const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest time between two polls of a member (Kafka's `max.poll.interval.ms`).
+pub const MAX_POLL_INTERVAL: Duration = Duration::from_secs(300);
+
+/// Most records of one poll (Kafka's `max.poll.records`).
+pub const MAX_POLL_RECORDS: usize = 500;
+
+/// How long a broker may wait for a consumer's records.
+pub const CONSUMER_MAX_WAIT: Duration = Duration::from_secs(1);
+
+/// How long a commit is tried.
+pub const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often a consumer with a pattern looks for topics.
+pub const PATTERN_REFRESH: Duration = Duration::from_secs(30);
+
 pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// First pause after a failure; doubled with each further one up to [`BACKOFF_MAX`].

@@ -96,6 +96,11 @@ impl Metadata {
         self.brokers.get(&node)
     }
 
+    /// Some broker, the same one as long as there is no lower one.
+    pub fn first_node(&self) -> Option<NodeId> {
+        self.brokers.keys().min().copied()
+    }
+
     pub fn addresses(&self) -> impl Iterator<Item = &Arc<str>> {
         self.brokers.values()
     }

@@ -34,10 +34,8 @@ pub(crate) mod fetch;
 
 pub(crate) mod assign;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "its driver, the consumer, is yet to come"))]
 pub(crate) mod group;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "its driver, the consumer, is yet to come"))]
 pub(crate) mod commit;
 
 #[cfg_attr(not(test), expect(dead_code, reason = "its driver, the consumer, is yet to come"))]

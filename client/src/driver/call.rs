@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use protocol::api::{ErrorResponse, Message};
+use protocol::api::{Api, ErrorResponse, Message, Writer};
 use protocol::frame::FrameKind;
 use tokio::sync::oneshot;
 
@@ -19,19 +19,22 @@ pub(crate) async fn call<Q: Message, R: Message>(
     request: &Q,
     timeout: Duration,
 ) -> Result<R, AdminError> {
+    call_with(connection, Q::API, |w| request.write(w), timeout).await
+}
+
+/// The same for a request that is written from borrowed parts.
+pub(crate) async fn call_with<R: Message>(
+    connection: &Connection,
+    api: Api,
+    write: impl FnOnce(&mut Writer<'_>),
+    timeout: Duration,
+) -> Result<R, AdminError> {
     let (tell, told) = oneshot::channel();
     let completion = Box::new(move |answer| {
         // Whoever asked may have gone.
         let _ = tell.send(answer);
     });
-    connection.submit(
-        Q::API,
-        |w| request.write(w),
-        std::iter::empty(),
-        Until::Reply(timeout),
-        Instant::now(),
-        completion,
-    );
+    connection.submit(api, write, std::iter::empty(), Until::Reply(timeout), Instant::now(), completion);
     let answer = told.await.expect("BUG: a connection answers every request")?;
     read_reply(connection.address(), &answer)
 }

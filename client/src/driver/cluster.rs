@@ -16,7 +16,7 @@ use protocol::api::{
     ListOffsetsRequest, Message, MetadataReply, MetadataRequest, OffsetSpec, TopicSelection,
 };
 use protocol::model::limits::{PARTITIONS_PER_REQUEST_MAX, TOPICS_PER_REQUEST_MAX};
-use protocol::model::{ErrorCode, NodeId, Offset, PartitionIndex};
+use protocol::model::{ErrorCode, NodeId, Offset, PartitionIndex, ShardId};
 use tokio::sync::{Notify, watch};
 
 use super::call::call;
@@ -73,6 +73,26 @@ impl Cluster {
 
     pub(crate) fn request_timeout(&self) -> Duration {
         self.options.request_timeout
+    }
+
+    pub(crate) fn client_id(&self) -> &str {
+        &self.options.client_id
+    }
+
+    /// The way to a shard of the broker that `call_control` asks. There is one broker.
+    pub(crate) fn route_to_shard(&self, shard: ShardId) -> Option<Route> {
+        if !self.route_to_owner {
+            return Some(Route::Any);
+        }
+        self.read().first_node().map(|node| Route::Owner { node, shard })
+    }
+
+    /// The names of all topics that there are.
+    pub(crate) async fn all_topics(&self) -> Result<Vec<Arc<str>>, AdminError> {
+        let request = MetadataRequest { topics: TopicSelection::All, with_configs: false };
+        let reply: MetadataReply = self.call_control(&request).await?;
+        let there = reply.topics.into_iter().filter(|topic| topic.error.is_ok());
+        Ok(there.map(|topic| topic.name.into()).collect())
     }
 
     pub(crate) fn request_timeout_ms(&self) -> u32 {

@@ -4,6 +4,7 @@
 //!        └ dial ── connection ── writer task ─▶ socket ─▶ reader task ─▶ completions
 //!     links ── a producer's or a reader's connections, one per owning shard, made again when lost
 //!     sender ── a producer's one task          fetcher ── a reader's one task
+//!     member ── a consumer's one task
 
 pub(crate) mod connection;
 
@@ -20,6 +21,8 @@ pub(crate) mod links;
 pub(crate) mod sender;
 
 pub(crate) mod fetcher;
+
+pub(crate) mod member;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -10,6 +10,7 @@ use std::time::Duration;
 use protocol::model::{ErrorCode, Offset, OffsetRange, PartitionIndex};
 
 use super::AdminError;
+use crate::core::group::GroupError;
 
 /// A reader could not go on with a partition. Other partitions are not affected.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -44,6 +45,19 @@ pub enum ConsumeError {
     /// Told once in a while; the reader goes on trying.
     #[error("{topic}/{partition}: cannot be read for {since:?}: {last_error}")]
     Unavailable { topic: Arc<str>, partition: PartitionIndex, since: Duration, last_error: Arc<str> },
+    /// The group has committed nothing for the partition and there is no policy where to begin; it stands
+    /// still until `seek`.
+    #[error("{topic}/{partition}: the group has committed no offset")]
+    NoOffset { topic: Arc<str>, partition: PartitionIndex },
+    /// The application did not ask for records in this time; the next call joins the group again.
+    #[error("left the group, as no records were asked for within {after:?}")]
+    LeftGroup { after: Duration },
+    /// The consumer cannot be a member; nothing more will come.
+    #[error(transparent)]
+    Group(GroupError),
+    /// The member may have left, and the last commit may be done, or not.
+    #[error("the consumer was not closed within {0:?}")]
+    CloseTimedOut(Duration),
     #[error("the reader is closed")]
     Closed,
 }
@@ -56,7 +70,7 @@ impl ConsumeError {
     pub fn is_retriable(&self) -> bool {
         match self {
             ConsumeError::Start(error) => error.is_retriable(),
-            ConsumeError::Unavailable { .. } => true,
+            ConsumeError::Unavailable { .. } | ConsumeError::LeftGroup { .. } => true,
             _ => false,
         }
     }
@@ -74,6 +88,7 @@ impl ConsumeError {
             | ConsumeError::OffsetOutOfRange { partition, .. }
             | ConsumeError::Corrupt { partition, .. }
             | ConsumeError::Refused { partition, .. }
+            | ConsumeError::NoOffset { partition, .. }
             | ConsumeError::Unavailable { partition, .. } => Some(*partition),
             _ => None,
         }

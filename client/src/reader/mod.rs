@@ -17,6 +17,7 @@ pub(crate) use shared::Shared;
 mod stream;
 pub use stream::RecordStream;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -45,6 +46,8 @@ pub struct Reader {
     current: Option<Current>,
     /// An error found behind records that `recv_batch` returned first.
     stashed: Option<ConsumeError>,
+    /// Slots that are not read any more; they keep their numbers.
+    removed: BTreeSet<Slot>,
 }
 
 /// The batch that is being handed out.
@@ -67,7 +70,7 @@ impl Reader {
         let fetch = Fetch::new(Arc::clone(&topic), positions.iter().copied(), RETRY_BACKOFF);
         let shared = Arc::new(Shared::new(fetch));
         fetcher::spawn(cluster, Arc::clone(&topic), options, Arc::clone(&shared));
-        Reader { topic, shared, positions, current: None, stashed: None }
+        Reader { topic, shared, positions, current: None, stashed: None, removed: BTreeSet::new() }
     }
 
     pub fn topic(&self) -> &Arc<str> {
@@ -222,11 +225,28 @@ impl Reader {
         Ok(())
     }
 
+    /// Reads a partition no longer; what was fetched of it is dropped.
+    pub(crate) fn remove(&mut self, partition: PartitionIndex) {
+        let Some(slot) = self.slot(partition) else { return };
+        self.current.take_if(|current| current.slot == slot);
+        self.stashed.take_if(|error| error.partition() == Some(partition));
+        self.removed.insert(slot);
+        lock(&self.shared.state).fetch.remove(slot);
+        self.shared.wake_driver.notify_one();
+    }
+
+    /// Those of its partitions that were not removed.
+    pub(crate) fn remaining(&self) -> Vec<PartitionIndex> {
+        let remains = |(slot, _): &(Slot, _)| !self.removed.contains(slot);
+        self.positions.iter().enumerate().filter(remains).map(|(_, (partition, _))| *partition).collect()
+    }
+
     /// The same as dropping it.
     pub fn close(self) {}
 
     fn slot(&self, partition: PartitionIndex) -> Option<Slot> {
-        self.positions.binary_search_by_key(&partition, |(partition, _)| *partition).ok()
+        let slot = self.positions.binary_search_by_key(&partition, |(partition, _)| *partition).ok()?;
+        (!self.removed.contains(&slot)).then_some(slot)
     }
 
     fn known(&self, partition: PartitionIndex) -> Result<Slot, ConsumeError> {

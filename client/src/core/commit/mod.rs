@@ -60,6 +60,9 @@ pub enum CommitError {
     NotOwned(TopicPartition),
     #[error("the coordinator refuses the commit: {0}")]
     Refused(ErrorCode),
+    /// The consumer has ended; the commit may have been done.
+    #[error("the consumer is closed")]
+    Closed,
     /// It may have been done nevertheless.
     #[error("the commit was not answered well for {0:?}")]
     TimedOut(Duration),
@@ -202,6 +205,7 @@ impl Commits {
     }
 
     /// The last automatic commit, before the member leaves.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a close revokes everything, which commits as well"))]
     pub fn commit_before_close(&mut self, now: Instant) -> Option<CommitId> {
         self.options.auto_commit?;
         self.auto_due = None;

@@ -72,6 +72,8 @@ enum State {
     },
     /// Nothing is fetched until `seek`.
     Stopped(ConsumeError),
+    /// Nobody reads it any more.
+    Removed,
 }
 
 #[derive(Debug)]
@@ -291,7 +293,7 @@ impl Fetch {
     /// A partition could not be read. Whoever waits for its records is told once in a while.
     pub fn note_failure(&mut self, now: Instant, slot: Slot, error: &Arc<str>) {
         let partition = &mut self.partitions[slot];
-        if matches!(partition.state, State::Stopped(_)) {
+        if matches!(partition.state, State::Stopped(_) | State::Removed) {
             return;
         }
         let since = *partition.failing_since.get_or_insert(now);
@@ -314,10 +316,17 @@ impl Fetch {
         self.make_ready(slot);
     }
 
+    /// Hands out and fetches nothing of this partition for good.
+    pub fn remove(&mut self, slot: Slot) {
+        let at = self.partitions[slot].next_take;
+        self.restart(slot, at);
+        self.partitions[slot].state = State::Removed;
+    }
+
     /// The topic is gone.
     pub fn stop_all(&mut self) {
         for slot in 0..self.partitions.len() {
-            if !matches!(self.partitions[slot].state, State::Stopped(_)) {
+            if !matches!(self.partitions[slot].state, State::Stopped(_) | State::Removed) {
                 self.stop(slot, ConsumeError::UnknownTopic { topic: Arc::clone(&self.topic) });
             }
         }
@@ -376,7 +385,8 @@ impl Fetch {
             State::Stopped(fault) if partition.items.is_empty() => Some(fault.clone()),
             _ => None,
         };
-        let mut faults = self.partitions.iter().map(fault);
+        let read = self.partitions.iter().filter(|partition| !matches!(partition.state, State::Removed));
+        let mut faults = read.map(fault);
         let first = faults.next()?;
         if faults.all(|fault| fault.is_some()) { first } else { None }
     }
@@ -421,7 +431,7 @@ impl Partition {
             && match self.state {
                 State::Idle => true,
                 State::Waiting { until } => until <= now,
-                State::Fetching | State::Stopped(_) => false,
+                State::Fetching | State::Stopped(_) | State::Removed => false,
             }
     }
 }

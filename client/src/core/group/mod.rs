@@ -31,9 +31,7 @@ mod session;
 use session::Session;
 
 mod calls;
-#[cfg(test)]
-use calls::JoinedMember;
-pub use calls::{Call, CallId, Failure, Joined, MemberState, Reply};
+pub use calls::{Call, CallId, Failure, Joined, JoinedMember, MemberState, Reply};
 
 mod replies;
 pub use replies::is_elsewhere;
