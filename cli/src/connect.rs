@@ -52,6 +52,29 @@ pub async fn about_topic(client: &Client, topic: &str, error: AdminError) -> Fai
     })
 }
 
+/// The failure for a request about `group`; for a group that does not exist, with the nearest that does.
+pub async fn about_group(client: &Client, group: &str, error: AdminError) -> Failure {
+    let next = match &error {
+        AdminError::UnknownGroup { .. } => unknown_group(client, group).await,
+        AdminError::GroupNotEmpty { .. } => format!(
+            "`ringlog group describe {group}` shows its members; stop them, or send them away with \
+             `ringlog group remove-member`"
+        ),
+        _ => return error.into(),
+    };
+    Failure::from(error).with_next(next)
+}
+
+/// What to do about a group that does not exist.
+pub async fn unknown_group(client: &Client, group: &str) -> String {
+    let groups = client.admin().list_groups(&[]).await.unwrap_or_default();
+    let names: Vec<&str> = groups.iter().map(|known| known.group.as_str()).collect();
+    match nearest(group, &names) {
+        Some(near) => format!("did you mean {near:?}? `ringlog group list` shows all"),
+        None => "`ringlog group list` shows what there is".to_owned(),
+    }
+}
+
 fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let distance = |known: &str| strsim::osa_distance(&name.to_lowercase(), &known.to_lowercase());
     let (distance, near) = known.iter().map(|known| (distance(known), *known)).min()?;

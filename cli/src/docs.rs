@@ -47,6 +47,8 @@ One binary, `ringlog`, runs a broker and talks to one.
     ringlog topic create orders -p 4
     echo 'k1:hello' | ringlog produce orders -K :
     ringlog consume orders --from start -e -f '%p/%o %k=%s\\n'
+    ringlog group describe billing                        # who reads, and how far behind?
+    ringlog group reset-offsets billing --topic orders --to-datetime 2026-11-21 --execute
     ringlog dump DIR/topics/TOPIC-ID/0/00000000000000000000.log
     ringlog verify DIR                                    # is everything there, and as it was written?
 

@@ -33,8 +33,8 @@ Exit codes:
    0  done
    1  an error that no other code names
    2  the command line, or a value in it, is wrong
-   3  no such topic or partition
-   4  it exists already
+   3  no such topic, partition, group or member
+   4  it exists already, or is in use
    6  the broker cannot be reached, or did not answer in time
    7  some records were not produced, others were
    8  a check failed: damaged data was found
@@ -116,7 +116,12 @@ impl From<AdminError> for Failure {
         let exit = match &error {
             AdminError::Connection(error) => return error.clone().into(),
             AdminError::UnknownTopic { .. } | AdminError::UnknownPartition { .. } => Exit::NotFound,
+            AdminError::UnknownGroup { .. } | AdminError::UnknownMember { .. } => Exit::NotFound,
+            AdminError::GroupNotEmpty { .. } => Exit::Conflict,
             AdminError::InvalidTopic { .. } | AdminError::TooLong { .. } => Exit::Usage,
+            AdminError::OffsetsRefused { refused, .. } => {
+                refused.first().map_or(Exit::Error, |(_, code)| exit_of(*code))
+            }
             AdminError::Refused { code, .. } => exit_of(*code),
             _ => Exit::Error,
         };
@@ -162,10 +167,18 @@ impl From<ConsumeError> for Failure {
 fn exit_of(code: ErrorCode) -> Exit {
     match code {
         ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId => Exit::NotFound,
-        ErrorCode::TopicAlreadyExists => Exit::Conflict,
-        ErrorCode::RequestTimedOut | ErrorCode::ShuttingDown => Exit::Unreachable,
+        ErrorCode::TopicAlreadyExists
+        | ErrorCode::NonEmptyGroup
+        | ErrorCode::GroupSubscribedToTopic
+        | ErrorCode::FencedInstanceId => Exit::Conflict,
+        ErrorCode::RequestTimedOut
+        | ErrorCode::ShuttingDown
+        | ErrorCode::CoordinatorNotAvailable
+        | ErrorCode::CoordinatorLoadInProgress
+        | ErrorCode::NotCoordinator => Exit::Unreachable,
         ErrorCode::CorruptLog => Exit::CheckFailed,
         ErrorCode::InvalidTopic
+        | ErrorCode::InvalidGroupId
         | ErrorCode::InvalidPartitions
         | ErrorCode::InvalidReplicationFactor
         | ErrorCode::InvalidConfig
@@ -185,6 +198,10 @@ mod tests {
         assert_eq!(refused(ErrorCode::InvalidConfig), Exit::Usage);
         assert_eq!(refused(ErrorCode::StorageError), Exit::Error);
         assert_eq!(Failure::from(AdminError::UnknownTopic { topic: "t".into() }).exit, Exit::NotFound);
+        assert_eq!(Failure::from(AdminError::UnknownGroup { group: "g".into() }).exit, Exit::NotFound);
+        assert_eq!(Failure::from(AdminError::GroupNotEmpty { group: "g".into() }).exit, Exit::Conflict);
+        assert_eq!(refused(ErrorCode::GroupSubscribedToTopic), Exit::Conflict);
+        assert_eq!(refused(ErrorCode::NotCoordinator), Exit::Unreachable);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //!     serve, dev                     run a broker (crate `broker`)
 //!     topic create … delete          admin
+//!     group list … delete            who reads what, and how far
 //!     produce, consume               records, as lines       ─── over the wire (crate `ringlog_client`)
 //!     dump, verify                   a segment file, a data directory, offline
 //!     completions, man               for the shell, and for `man`
@@ -18,6 +19,8 @@ mod arguments;
 
 mod connect;
 
+mod confirm;
+
 mod output;
 
 mod time;
@@ -31,6 +34,8 @@ mod dev;
 mod host;
 
 mod topic;
+
+mod group;
 
 mod produce;
 
@@ -63,6 +68,8 @@ enum Verb {
     Dev(dev::Args),
     #[command(subcommand)]
     Topic(topic::Verb),
+    #[command(subcommand)]
+    Group(group::Verb),
     Produce(produce::Args),
     Consume(consume::Args),
     Dump(dump::Args),
@@ -76,6 +83,7 @@ fn main() -> ExitCode {
         Verb::Serve(args) => serve::run(&args),
         Verb::Dev(args) => dev::run(&args),
         Verb::Topic(verb) => topic::run(&verb),
+        Verb::Group(verb) => group::run(&verb),
         Verb::Produce(args) => produce::run(args),
         Verb::Consume(args) => consume::run(args),
         Verb::Dump(args) => dump::run(&args),

@@ -26,10 +26,12 @@ pub use client::{Client, ClientBuilder};
 
 mod admin;
 pub use admin::{
-    Admin, ListedOffset, PartitionDescription, TopicChanges, TopicDescription, TopicSpec, TopicSummary,
+    Admin, GroupDescription, GroupOffset, GroupState, GroupSummary, ListedOffset, MemberDescription,
+    MemberToRemove, PartitionDescription, TopicChanges, TopicDescription, TopicSpec, TopicSummary,
 };
 
 mod core;
+pub use core::assign::TopicPartition;
 
 mod driver;
 

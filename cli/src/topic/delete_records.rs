@@ -2,7 +2,7 @@
 
 use ringlog_client::{Offset, PartitionIndex};
 
-use super::delete::confirm;
+use crate::confirm::confirm;
 use crate::connect::{Connect, about_topic};
 use crate::exit::Failure;
 

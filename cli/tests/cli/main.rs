@@ -11,6 +11,10 @@ mod shell;
 
 mod topics;
 
+mod member;
+
+mod groups;
+
 mod verify;
 
 mod records;

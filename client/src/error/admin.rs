@@ -1,7 +1,8 @@
 //! Errors of administrative requests.
 //!
 //!     refused here      UnknownPartition, InvalidTopic, TooLong    nothing was sent
-//!     refused there     UnknownTopic, Refused { code, message }
+//!     refused there     UnknownTopic, UnknownGroup, UnknownMember, GroupNotEmpty, OffsetsRefused,
+//!                       Refused { code, message }
 //!     not answered      Connection
 
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use protocol::model::{ErrorCode, InvalidTopicName, PartitionIndex};
 
 use super::ConnectionError;
+use crate::core::assign::TopicPartition;
 
 /// An administrative request was not done.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -28,6 +30,20 @@ pub enum AdminError {
     UnknownPartition { topic: Arc<str>, partition: PartitionIndex, partitions: u32 },
     #[error("topic {topic:?}: {why}")]
     InvalidTopic { topic: Arc<str>, why: InvalidTopicName },
+    #[error("group {group:?} does not exist")]
+    UnknownGroup { group: Arc<str> },
+    #[error("group {group:?} has no member {member:?}")]
+    UnknownMember { group: Arc<str>, member: Arc<str> },
+    /// Only a group without members lets itself be changed.
+    #[error("group {group:?} has members")]
+    GroupNotEmpty { group: Arc<str> },
+    /// What was asked for was done for the other partitions.
+    #[error("group {group:?}: {}", refusals(.refused))]
+    OffsetsRefused {
+        group: Arc<str>,
+        /// At least one.
+        refused: Vec<(TopicPartition, ErrorCode)>,
+    },
     /// A text that no broker would read; the limits are those of the protocol.
     #[error("{what} has {bytes} bytes, the limit is {limit}")]
     TooLong { what: &'static str, bytes: usize, limit: usize },
@@ -36,6 +52,18 @@ pub enum AdminError {
 fn refusal(code: &ErrorCode, message: &str) -> String {
     if message.is_empty() { code.to_string() } else { format!("{message} ({code:?})") }
 }
+
+fn refusals(refused: &[(TopicPartition, ErrorCode)]) -> String {
+    let one =
+        |(named, code): &(TopicPartition, ErrorCode)| format!("{}/{}: {code}", named.topic, named.partition);
+    let mut text: Vec<String> = refused.iter().take(REFUSALS_SHOWN).map(one).collect();
+    let more = refused.len() - text.len();
+    text.extend((0 < more).then(|| format!("and {more} partitions more")));
+    text.join("; ")
+}
+
+/// More would say no more to a person.
+const REFUSALS_SHOWN: usize = 3;
 
 impl AdminError {
     /// The broker's code, where it was the broker that refused.
@@ -46,6 +74,10 @@ impl AdminError {
                 Some(ErrorCode::UnknownTopicOrPartition)
             }
             AdminError::InvalidTopic { .. } => Some(ErrorCode::InvalidTopic),
+            AdminError::UnknownGroup { .. } => Some(ErrorCode::GroupIdNotFound),
+            AdminError::UnknownMember { .. } => Some(ErrorCode::UnknownMemberId),
+            AdminError::GroupNotEmpty { .. } => Some(ErrorCode::NonEmptyGroup),
+            AdminError::OffsetsRefused { refused, .. } => refused.first().map(|(_, code)| *code),
             AdminError::Connection(_) | AdminError::TooLong { .. } => None,
         }
     }

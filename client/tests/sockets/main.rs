@@ -2,6 +2,7 @@
 //!
 //!     tiny_broker ◀── producer: outcomes, order, limits, shutdown
 //!                 ◀── reader: positions, faults, cancellation
+//!                 ◀── groups: coordinators that are not ready, replies that nobody can read
 //!                 ◀── speed: what the client costs, run by hand
 
 mod dedup;
@@ -11,6 +12,8 @@ mod tiny_broker;
 mod producer;
 
 mod reader;
+
+mod groups;
 
 mod speed;
 

@@ -6,7 +6,7 @@
 //! It is there for what a good broker does not do. That client and broker understand each other is
 //! shown by the tests against the real one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -53,6 +53,10 @@ pub struct State {
     pub connections: AtomicUsize,
     pub produces: AtomicUsize,
     pub next_producer: AtomicI64,
+    /// Bodies of the next replies to messages that this broker does not know.
+    pub script: Mutex<VecDeque<Vec<u8>>>,
+    /// Those messages.
+    pub asked: Mutex<Vec<(Api, Bytes)>>,
     changed: watch::Sender<u64>,
     hang_up: watch::Sender<u64>,
     port: Mutex<u16>,
@@ -91,6 +95,8 @@ impl TinyBroker {
             connections: AtomicUsize::new(0),
             produces: AtomicUsize::new(0),
             next_producer: AtomicI64::new(0),
+            script: Mutex::default(),
+            asked: Mutex::default(),
             changed: watch::Sender::new(0),
             hang_up: watch::Sender::new(0),
             port: Mutex::new(port),
@@ -248,7 +254,12 @@ async fn serve_requests(state: &Arc<State>, read: &mut OwnedReadHalf, reply: mps
                 });
                 continue;
             }
-            api => panic!("the tiny broker does not know {api:?}"),
+            api => {
+                state.asked.lock().unwrap().push((api, body));
+                let scripted = state.script.lock().unwrap().pop_front();
+                let scripted = scripted.unwrap_or_else(|| panic!("the tiny broker does not know {api:?}"));
+                frame(&header, |out| out.extend(scripted))
+            }
         };
         let _ = reply.send(answer);
     }

@@ -4,9 +4,10 @@
 //!     create_partitions ▸ alter_topic                                   the same
 //!     list_offsets ▸ delete_records                                     the partition's leader answers
 //!     stats                                                             the broker we are connected to
+//!     groups                                                            `groups.rs`
 //!
-//! Nothing is retried: a connection that was lost is made again, but a request that may have been
-//! applied is the caller's to repeat.
+//! A request that may have been applied is not retried: a connection that was lost is made again, but
+//! the request is the caller's to repeat.
 
 use std::sync::Arc;
 
@@ -22,6 +23,11 @@ use protocol::model::{
 
 use crate::driver::cluster::Cluster;
 use crate::error::AdminError;
+
+mod groups;
+pub use groups::{
+    GroupDescription, GroupOffset, GroupState, GroupSummary, MemberDescription, MemberToRemove,
+};
 
 /// A topic to be made.
 #[derive(Clone, PartialEq, Eq, Debug)]
