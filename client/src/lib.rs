@@ -41,7 +41,7 @@ pub use producer::{InvalidProducer, Partitioner, Producer, ProducerBuilder, Tick
 mod consumer;
 pub use consumer::{AutoCommit, AutoOffsetReset, Consumer, ConsumerBuilder, RebalanceListener};
 
-pub use crate::core::assign::{Assignor, TopicPartition};
+pub use crate::core::assign::Assignor;
 pub use crate::core::commit::CommitError;
 pub use crate::core::group::GroupError;
 

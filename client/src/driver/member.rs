@@ -93,8 +93,11 @@ struct MemberTask {
 impl MemberTask {
     async fn run(mut self) {
         let mut look = self.subscribe();
-        while !self.left {
+        loop {
             let next = self.step();
+            if self.left {
+                return self.end();
+            }
             let wait = async {
                 match next {
                     Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -112,7 +115,6 @@ impl MemberTask {
                 self.handle(told);
             }
         }
-        self.end();
     }
 
     /// Subscribes to topics by name at once; those of a pattern have to be looked for, now and then.
