@@ -339,6 +339,8 @@ mod tests {
         let copied = ConsumedRecord { topic: "copy".into(), ..read_again(&first) };
         let moved = policy().plan_failed(&copied, "no", NOW).unwrap();
         assert_eq!(moved.record.topic(), Some("copy.retry.1"));
+        let copied = ConsumedRecord { topic: "other.retry.1".into(), ..read_again(&first) };
+        assert_eq!(tier(&copied), Tier(0), "another topic's");
         let named = policy().plan_failed(&record("orders.retry.2"), "no", NOW).unwrap();
         assert_eq!(named.record.topic(), Some("orders.retry.2.retry.1"), "a topic may be called so");
         let mut odd = read_again(&first);

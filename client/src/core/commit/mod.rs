@@ -82,16 +82,37 @@ struct Progress {
     handed_out: Option<Offset>,
     /// As far as the coordinator has said.
     committed: Option<Offset>,
-    /// The largest offset that any commit has asked for since the last `seek`.
+    /// The largest offset since the last `seek` that was committed, or may have been.
     floor: Option<Offset>,
+    /// How often it was sought.
+    seeks: u64,
+}
+
+/// What a commit asks for of one partition.
+#[derive(Clone, Copy, Debug)]
+struct Wish {
+    offset: Offset,
+    /// `Progress::seeks` when it was asked for.
+    seeks: u64,
+}
+
+impl Progress {
+    /// The wish was done, or may have been.
+    fn raise_floor(&mut self, wish: Wish) {
+        if wish.seeks == self.seeks {
+            self.floor = self.floor.max(Some(wish.offset));
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Commit {
     /// `None` for an automatic one.
     id: Option<CommitId>,
-    offsets: BTreeMap<TopicPartition, Offset>,
+    offsets: BTreeMap<TopicPartition, Wish>,
     since: Instant,
+    /// Whether some try of it was not answered, and may be done.
+    unsure: bool,
     /// Why some of it cannot be done any more.
     error: Option<CommitError>,
 }
@@ -127,7 +148,7 @@ impl Commits {
 
     /// The member reads this partition now, from `position` on. `committed` is what the group has.
     pub fn assign(&mut self, partition: TopicPartition, position: Offset, committed: Option<Offset>) {
-        let progress = Progress { position, handed_out: None, committed, floor: committed };
+        let progress = Progress { position, handed_out: None, committed, floor: committed, seeks: 0 };
         self.partitions.insert(partition, progress);
     }
 
@@ -163,6 +184,7 @@ impl Commits {
     pub fn seek(&mut self, partition: &TopicPartition, to: Offset) -> bool {
         let Some(progress) = self.partitions.get_mut(partition) else { return false };
         (progress.position, progress.handed_out, progress.floor) = (to, None, None);
+        progress.seeks += 1;
         true
     }
 
@@ -230,15 +252,16 @@ impl Commits {
     }
 
     fn push(&mut self, now: Instant, id: Option<CommitId>, offsets: BTreeMap<TopicPartition, Offset>) {
-        let mut commit = Commit { id, offsets: BTreeMap::new(), since: now, error: None };
+        let mut commit = Commit { id, offsets: BTreeMap::new(), since: now, unsure: false, error: None };
         for (name, offset) in offsets {
-            match self.partitions.get_mut(&name) {
-                None => _ = commit.error.get_or_insert(CommitError::NotOwned(name)),
-                Some(progress) if progress.floor.is_some_and(|floor| offset < floor) => {}
-                Some(progress) => {
-                    progress.floor = Some(offset);
-                    commit.offsets.insert(name, offset);
-                }
+            let Some(progress) = self.partitions.get(&name) else {
+                commit.error.get_or_insert(CommitError::NotOwned(name));
+                continue;
+            };
+            let queued = self.queue.iter().filter_map(|commit| commit.offsets.get(&name));
+            let queued = queued.filter(|wish| wish.seeks == progress.seeks).map(|wish| wish.offset).max();
+            if progress.floor.max(queued) <= Some(offset) {
+                commit.offsets.insert(name, Wish { offset, seeks: progress.seeks });
             }
         }
         if commit.id.is_some() || !commit.offsets.is_empty() {
@@ -263,7 +286,7 @@ impl Commits {
         self.next_id += 1;
         let id = TryId(self.next_id);
         self.trying = Some(id);
-        Some((id, commit.offsets.iter().map(|(name, offset)| (name.clone(), *offset)).collect()))
+        Some((id, commit.offsets.iter().map(|(name, wish)| (name.clone(), wish.offset)).collect()))
     }
 
     fn begin_auto(&mut self, now: Instant) {
@@ -279,11 +302,22 @@ impl Commits {
     fn finish_what_is_over(&mut self, now: Instant) {
         while let Some(first) = self.queue.front() {
             if !first.offsets.is_empty() && first.since + self.options.timeout <= now {
+                self.note_what_may_be_done();
                 self.finish(Err(CommitError::TimedOut(self.options.timeout)));
             } else if first.offsets.is_empty() {
                 self.finish(Ok(()));
             } else {
                 return;
+            }
+        }
+    }
+
+    /// A commit that is given up may still be done.
+    fn note_what_may_be_done(&mut self) {
+        let Some(first) = self.queue.front().filter(|first| first.unsure) else { return };
+        for (name, wish) in &first.offsets {
+            if let Some(progress) = self.partitions.get_mut(name) {
+                progress.raise_floor(*wish);
             }
         }
     }
@@ -313,7 +347,10 @@ impl Commits {
             Ok(codes) if codes.len() == sent => self.apply_codes(codes),
             Err(Failure::Refused(code)) => self.apply_codes(vec![code; sent]),
             // An answer to something else says nothing.
-            Ok(_) | Err(Failure::Lost) => Some(Failure::Lost),
+            Ok(_) | Err(Failure::Lost) => {
+                self.queue.iter_mut().take(1).for_each(|commit| commit.unsure = true);
+                Some(Failure::Lost)
+            }
         };
         self.drop_what_is_not_owned();
         if failure.is_some() {
@@ -331,15 +368,19 @@ impl Commits {
         let commit = self.queue.front_mut().expect("BUG: what is under way is the first");
         let mut codes = codes.into_iter();
         let mut failure = None;
-        commit.offsets.retain(|name, offset| {
+        commit.offsets.retain(|name, wish| {
             let code = codes.next().expect("BUG: one code each");
             let again = is_worth_a_retry(code);
             if again {
                 failure = Some(Failure::Refused(code));
             } else if !code.is_ok() {
                 commit.error.get_or_insert(refusal(code));
-            } else if let Some(progress) = self.partitions.get_mut(name) {
-                progress.committed = Some(*offset);
+            }
+            if let Some(progress) = self.partitions.get_mut(name).filter(|_| code.is_ok() || commit.unsure) {
+                progress.raise_floor(*wish);
+            }
+            if let Some(progress) = self.partitions.get_mut(name).filter(|_| code.is_ok()) {
+                progress.committed = Some(wish.offset);
             }
             again
         });

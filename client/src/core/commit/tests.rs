@@ -194,6 +194,33 @@ fn a_commit_below_what_was_committed_is_left_out_unless_somebody_sought() {
 }
 
 #[test]
+fn a_commit_that_was_refused_holds_back_no_lower_one_and_one_that_may_be_done_does() {
+    for (reply, then) in [(Ok(vec![ErrorCode::IllegalGeneration]), Some(20)), (Err(Failure::Lost), None)] {
+        let (mut commits, now) = commits(None);
+        commits.commit_offsets(now, [(partition(0), at(90))]);
+        let (attempt, _) = sends(&mut commits, now).unwrap();
+        commits.handle_reply(now, attempt, reply, 1.0);
+        let later = now + TIMEOUT;
+        assert_eq!(sends(&mut commits, later), None);
+        read_to(&mut commits, 0, 20);
+        commits.commit_positions(later);
+        assert_eq!(sends(&mut commits, later).map(|(_, sent)| sent[0].1), then);
+    }
+}
+
+#[test]
+fn a_refusal_does_not_undo_an_earlier_try_that_was_not_answered() {
+    let (mut commits, now) = commits(None);
+    commits.commit_offsets(now, [(partition(0), at(90))]);
+    let (attempt, _) = sends(&mut commits, now).unwrap();
+    commits.handle_reply(now, attempt, Err(Failure::Lost), 1.0);
+    let (attempt, _) = sends(&mut commits, now + INTERVAL).unwrap();
+    commits.handle_reply(now, attempt, Ok(vec![ErrorCode::IllegalGeneration]), 1.0);
+    commits.commit_offsets(now, [(partition(0), at(20))]);
+    assert_eq!(sends(&mut commits, now + INTERVAL), None, "the group may be at 90");
+}
+
+#[test]
 fn a_seek_forgets_what_the_application_has() {
     let (mut commits, _) = commits(None);
     commits.hand_out(&partition(0), at(11));

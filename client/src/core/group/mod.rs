@@ -127,6 +127,8 @@ pub struct Membership {
     owned: BTreeSet<TopicPartition>,
     /// What was given last, and when: "sticky" says it although it is let go of.
     given: (Vec<TopicPartition>, Option<Generation>),
+    /// What the last Join said is owned: it is held back from others if it is not given here again.
+    claimed: BTreeSet<TopicPartition>,
     revoking: Option<(RevokeId, Vec<TopicPartition>)>,
     /// What the group's assignment was made from, if it was made here.
     assigned_from: Option<PartitionCounts>,
@@ -160,6 +162,7 @@ impl Membership {
             assignor,
             owned: BTreeSet::new(),
             given: (Vec::new(), None),
+            claimed: BTreeSet::new(),
             revoking: None,
             assigned_from: None,
             session: None,
@@ -187,7 +190,8 @@ impl Membership {
         self.assigned_from.iter().flat_map(PartitionCounts::keys)
     }
 
-    /// The `watched` topics as they are now; one that is missing does not exist.
+    /// The `watched` topics as they are now; one that is missing does not exist. To be told when they
+    /// change, and once in a while: they may have changed while the leader was asking for them.
     pub fn handle_metadata(&mut self, counts: &PartitionCounts) {
         let Some(known) = &self.assigned_from else { return };
         let changed = |(topic, count): (&Arc<str>, &u32)| counts.get(topic).copied().unwrap_or(0) != *count;
@@ -323,6 +327,7 @@ impl Membership {
         self.phase = Phase::Joining;
         self.rejoin = false;
         self.assigned_from = None;
+        self.claimed = self.owned.clone();
         let topics: Vec<Arc<str>> = self.topics.iter().cloned().collect();
         let (given, generation) = &self.given;
         let offer = |assignor: &Assignor| {

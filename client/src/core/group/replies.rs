@@ -175,6 +175,12 @@ impl Membership {
             return self.handle_session_lost();
         }
         self.backoff.reset();
+        if self.revoking.is_some() {
+            // The application was told meanwhile to let go of what it has, because the member leaves. If it
+            // is not to leave after all, that was another subscription, for which it joins again.
+            assert!(self.rejoin || self.closing, "BUG: what is given here is read by nobody");
+            return;
+        }
         // What is not subscribed to any more goes with the next rebalance, which is wanted already.
         assigned.retain(|given| self.topics.contains(&given.topic));
         self.given = (assigned.clone(), self.generation);
@@ -185,7 +191,8 @@ impl Membership {
             self.is_cooperative() || self.owned.is_empty(),
             "BUG: an eager member joined with partitions"
         );
-        self.rejoin |= !leaving.is_empty();
+        // What was claimed and is given to nobody waits for the next generation, even if it was lost since.
+        self.rejoin |= self.is_cooperative() && !self.claimed.is_subset(&assigned);
         self.owned.extend(added.iter().cloned());
         self.revoke(leaving);
         self.events.push_back(Event::Assigned(added));

@@ -208,6 +208,10 @@ impl Group {
         while self.now < end {
             self.now += TICK;
             self.deliver();
+            // Metadata are refreshed once in a while.
+            if self.random(100) == 0 {
+                self.tell_metadata();
+            }
             (0..self.apps.len()).for_each(|at| self.pump(at));
             self.coordinator.tick(self.now);
             for (asker, answer) in std::mem::take(&mut self.coordinator.answers) {
@@ -280,6 +284,10 @@ impl Group {
 
     fn grow(&mut self, topic: &str, count: u32) {
         self.counts.insert(topic.into(), count);
+        self.tell_metadata();
+    }
+
+    fn tell_metadata(&mut self) {
         for app in &mut self.apps {
             app.membership.handle_metadata(&self.counts);
         }
@@ -358,7 +366,7 @@ fn a_group_at_rest_stays_at_rest() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 120, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_nothing_is_read_twice_and_in_the_end_everything_is(seed: u64, kind in 0..4_usize) {

@@ -7,6 +7,8 @@ use super::*;
 use crate::core::assign::wire::write_assignment;
 use protocol::model::PartitionIndex;
 
+mod ends;
+
 const COOPERATIVE: &[Assignor] = &[Assignor::CooperativeSticky];
 const EAGER: &[Assignor] = &[Assignor::Range];
 
@@ -189,6 +191,23 @@ fn a_cooperative_member_lets_go_of_what_moves_and_joins_again() {
 }
 
 #[test]
+fn what_was_claimed_and_lost_meanwhile_is_given_free_by_joining_again() {
+    let mut story = Story::stable(options(COOPERATIVE), &[0, 1]);
+    story.heartbeat(refused(ErrorCode::RebalanceInProgress));
+    let (join, _) = story.take();
+    story.wait(SESSION);
+    assert!(matches!(story.asks(), Some((_, Call::Heartbeat(_)))));
+    assert_eq!(story.events(), [Event::Lost(partitions([0, 1]))]);
+    let joined = story.joined(2, Assignor::CooperativeSticky);
+    story.answer(join, Ok(Reply::Joined(joined)));
+    let (sync, _) = story.take();
+    // The leader believed the claim, and holds 1 back from its new reader.
+    story.answer(sync, Ok(Reply::Synced(write_assignment(partitions([0])).into())));
+    assert_eq!(story.events(), [Event::Assigned(partitions([0]))]);
+    assert!(matches!(story.take().1, Call::Join { .. }));
+}
+
+#[test]
 fn a_sticky_member_says_what_it_had() {
     let mut story = Story::stable(options(&[Assignor::Sticky]), &[0, 1]);
     story.heartbeat(refused(ErrorCode::RebalanceInProgress));
@@ -217,18 +236,6 @@ fn a_member_of_an_older_generation_has_lost_everything_and_keeps_its_id() {
     story.heartbeat(refused(ErrorCode::IllegalGeneration));
     assert_eq!(story.events(), [Event::Lost(partitions([0]))]);
     assert!(matches!(story.take().1, Call::Join { member_id, .. } if &*member_id == "m1"));
-}
-
-#[test]
-fn a_fenced_member_is_out_for_good() {
-    let mut story = Story::stable(Options { instance_id: Some("i".into()), ..options(EAGER) }, &[0]);
-    story.heartbeat(refused(ErrorCode::FencedInstanceId));
-    assert_eq!(story.events(), [Event::Lost(partitions([0])), Event::Failed(GroupError::Fenced)]);
-    story.wait(10 * SESSION);
-    assert!(story.asks().is_none());
-    assert_eq!(story.membership.poll_timeout(story.now), None);
-    story.membership.close();
-    assert_eq!(story.events(), [Event::Closed]);
 }
 
 #[test]
@@ -319,60 +326,6 @@ fn a_revocation_that_is_overtaken_by_a_loss_ends_and_its_answer_counts_for_nothi
 }
 
 #[test]
-fn who_does_not_poll_leaves_and_comes_back_with_the_next_poll() {
-    let mut story = Story::stable(options(EAGER), &[0]);
-    let start = story.now;
-    story.membership.poll_ends(start);
-    for _ in 0..19 {
-        story.heartbeat(Ok(Reply::Done));
-    }
-    story.now = start + Duration::from_secs(60);
-    let (id, call) = story.take();
-    assert_eq!(call, Call::Leave { member_id: "m1".into() });
-    assert_eq!(story.events(), [Event::Lost(partitions([0])), Event::LeftIdle]);
-    story.answer(id, Ok(Reply::Done));
-    story.wait(Duration::from_secs(100));
-    assert!(story.asks().is_none());
-    story.membership.poll_begins();
-    assert!(matches!(story.take().1, Call::Join { member_id, .. } if member_id.is_empty()));
-}
-
-#[test]
-fn who_waits_for_records_is_not_away() {
-    let mut story = Story::stable(options(EAGER), &[0]);
-    for _ in 0..40 {
-        story.heartbeat(Ok(Reply::Done));
-    }
-    assert_eq!(story.events(), []);
-}
-
-#[test]
-fn close_lets_go_leaves_and_says_so() {
-    let mut story = Story::stable(options(COOPERATIVE), &[0]);
-    story.membership.close();
-    assert!(story.asks().is_none());
-    let (id, _) = story.revoke();
-    story.membership.handle_revoked(id);
-    let (id, call) = story.take();
-    assert_eq!(call, Call::Leave { member_id: "m1".into() });
-    assert_eq!(story.events(), []);
-    story.answer(id, Err(Failure::Lost));
-    assert_eq!(story.events(), [Event::Closed]);
-    assert!(story.asks().is_none());
-}
-
-#[test]
-fn a_static_member_does_not_leave() {
-    let mut story = Story::stable(Options { instance_id: Some("i".into()), ..options(EAGER) }, &[0]);
-    story.membership.close();
-    assert!(story.asks().is_none());
-    let (id, _) = story.revoke();
-    story.membership.handle_revoked(id);
-    assert!(story.asks().is_none());
-    assert_eq!(story.events(), [Event::Closed]);
-}
-
-#[test]
 fn a_static_member_that_leads_again_leaves_the_assignment_alone() {
     let mut story = Story::new(Options { instance_id: Some("i".into()), ..options(EAGER) });
     story.find();
@@ -452,37 +405,5 @@ fn an_assignment_that_comes_after_the_session_is_not_taken() {
     assert!(story.membership.owned().is_empty());
     assert_eq!(story.events(), []);
     story.find();
-    assert!(matches!(story.take().1, Call::Join { .. }));
-}
-
-#[test]
-fn what_the_group_cannot_agree_on_is_the_end() {
-    let mut story = Story::new(options(EAGER));
-    story.find();
-    let (id, _) = story.take();
-    story.answer(id, refused(ErrorCode::InconsistentGroupProtocol));
-    let code = ErrorCode::InconsistentGroupProtocol;
-    assert_eq!(story.events(), [Event::Failed(GroupError::Refused(code))]);
-    let mut story = Story::new(options(EAGER));
-    story.find();
-    let (id, _) = story.take();
-    let joined = story.joined(1, Assignor::Sticky);
-    story.answer(id, Ok(Reply::Joined(joined)));
-    assert_eq!(story.events(), [Event::Failed(GroupError::UnknownAssignor("sticky".to_owned()))]);
-}
-
-#[test]
-fn no_topics_no_membership() {
-    let mut story = Story::stable(options(EAGER), &[0]);
-    story.membership.subscribe(topics(&[]));
-    assert!(story.asks().is_none());
-    let (id, _) = story.revoke();
-    story.membership.handle_revoked(id);
-    let (id, call) = story.take();
-    assert!(matches!(call, Call::Leave { .. }));
-    story.answer(id, Ok(Reply::Done));
-    story.wait(Duration::from_secs(100));
-    assert!(story.asks().is_none());
-    story.membership.subscribe(topics(&["t"]));
     assert!(matches!(story.take().1, Call::Join { .. }));
 }
