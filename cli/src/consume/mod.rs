@@ -17,6 +17,8 @@ use crate::output::{Stdout, stdout};
 mod from;
 use from::From;
 
+mod group;
+
 mod format;
 use format::Format;
 
@@ -48,6 +50,11 @@ pub struct Args {
     )]
     from: From,
 
+    /// As a member of this group: shares the partitions with its other members, goes on from what the
+    /// group has committed, and commits what was printed
+    #[arg(short, long, conflicts_with_all = ["partition", "exit_at_end"], verbatim_doc_comment)]
+    group: Option<String>,
+
     /// Only this partition; can be repeated
     #[arg(short, long)]
     partition: Vec<u32>,
@@ -77,6 +84,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
 }
 
 async fn consume(args: &Args, client: Client) -> Result<(), Failure> {
+    if let Some(group) = &args.group {
+        return group::consume(args, group, client).await;
+    }
     let mut reader = match start(args, &client).await {
         Ok(reader) => reader,
         Err(error) => return Err(about_start(&client, &args.topic, error).await),

@@ -226,3 +226,31 @@ fn groups_that_are_there_are_shown_although_others_are_not() {
     gone.fails_with(3);
     broker.ringlog(&["group", "list", "--state", "busy"]).fails_with(2);
 }
+
+#[test]
+fn consume_goes_on_where_its_group_stopped() {
+    let broker = broker_with_orders();
+    let lines = |out: String| {
+        let mut lines: Vec<String> = out.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let consume = ["consume", "orders", "--group", "billing", "--from", "start", "-n"];
+    let first = broker.ringlog(&[&consume[..], &["6"]].concat()).ok();
+    assert_eq!(lines(first), ["a", "b", "c", "d", "e", "f"]);
+    // It has left, and what it printed is committed.
+    assert_eq!(json_of(&broker, &["group", "list"])[0]["state"], "Empty");
+    assert_eq!(
+        offsets(&broker, "billing"),
+        [
+            ("orders/0".to_owned(), Some(4)),
+            ("orders/1".to_owned(), Some(2)),
+            ("orders/2".to_owned(), Some(0))
+        ]
+    );
+    broker.ringlog_with(&["produce", "orders", "-p", "2"], b"g\nh\n").ok();
+    let second = broker.ringlog(&[&consume[..], &["2"]].concat()).ok();
+    assert_eq!(lines(second), ["g", "h"]);
+    broker.ringlog(&["consume", "orders", "--group", "billing", "--from", "7"]).fails_with(2);
+    broker.ringlog(&["consume", "nothing", "--group", "billing"]).fails_with(3);
+}
