@@ -221,7 +221,8 @@ impl Shard {
         runtime::spawn_background(load(self.this(), index, partition));
     }
 
-    /// Topics that are in `before` and not in `after`: what groups have committed for them goes.
+    /// Topics that are in `before` and not in `after`: what groups have committed for them goes. A seat that
+    /// is loading meanwhile keeps it until it expires.
     pub(super) fn forget_offsets_of_deleted(&self, before: &ClusterView, after: &ClusterView) {
         let gone = before.topics().filter(|topic| after.topic_by_id(topic.id()).is_none());
         for topic in gone {

@@ -30,6 +30,7 @@ pub async fn consume(args: &Args, group: &str, client: Client) -> Result<(), Fai
     };
     client.admin().describe_topic(&args.topic).await?;
     let consumer = client.consumer(group).topics([args.topic.as_str()]).auto_offset_reset(reset);
+    let consumer = consumer.session_timeout(Duration::from_millis(args.session_timeout));
     let mut consumer = consumer.build().await?;
     let printed = print_all(args, &mut consumer).await;
     let closed = consumer.close(CLOSE_TIMEOUT).await.map_err(Failure::from);

@@ -55,6 +55,10 @@ pub struct Args {
     #[arg(short, long, conflicts_with_all = ["partition", "exit_at_end"], verbatim_doc_comment)]
     group: Option<String>,
 
+    /// With --group: a member that the broker has not heard of for so many milliseconds is out
+    #[arg(long, requires = "group", value_name = "MS", default_value = "10000")]
+    session_timeout: u64,
+
     /// Only this partition; can be repeated
     #[arg(short, long)]
     partition: Vec<u32>,

@@ -16,7 +16,6 @@ pub(crate) use builder::{MemberOptions, Subscription};
 mod shared;
 pub(crate) use shared::Shared;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +26,7 @@ use crate::core::assign::TopicPartition;
 use crate::core::commit::CommitError;
 use crate::driver::cluster::Cluster;
 use crate::driver::lock;
-use crate::error::{AdminError, ConsumeError};
+use crate::error::ConsumeError;
 use crate::record::ConsumedRecord;
 
 /// Is told which partitions come and go. Called by the member's task: it must not block.
@@ -225,11 +224,6 @@ impl Consumer {
                 reader.resume(partition.partition).expect("BUG: it is one of the reader's");
             }
         });
-    }
-
-    /// What the group has committed, of these partitions or of all.
-    pub async fn group_offsets(&self) -> Result<BTreeMap<TopicPartition, Offset>, AdminError> {
-        crate::driver::member::fetch_offsets(&self.cluster, &self.group).await
     }
 
     /// What was handed out counts as processed: commits, if that is automatic, and leaves the group.

@@ -8,7 +8,6 @@
 //! for a reply each. The task ends when the member has left, and a consumer that is dropped has it leave.
 
 mod calls;
-pub(crate) use calls::fetch_offsets;
 use calls::{Coordinator, Positions};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -132,6 +131,8 @@ impl MemberTask {
         for topic in &watched {
             self.cluster.want(topic);
         }
+        // They may have changed while the leader was asking for them.
+        self.handle_metadata();
         let Subscription::Pattern(pattern) = self.subscription.clone() else { return };
         let (cluster, tell) = (Arc::clone(&self.cluster), self.tell.clone());
         tokio::spawn(async move {

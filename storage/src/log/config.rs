@@ -29,9 +29,9 @@ pub struct LogConfig {
     pub producer_expiration_ms: u64,
     /// Whether space ahead of the tail is prepared (design D6).
     pub prepare: bool,
-    /// A log whose rounds are larger than this gets extents ahead of its tail, not zeroes: zeroes first
-    /// and records over them are twice the bytes for the disk, and a larger write gains little by it
-    /// (docs/performance.md).
+    /// A log whose rounds are larger than this gets extents ahead of its tail, not zeroes, and one whose
+    /// rate is not for extents gets zeroes up to twice this size: zeroes first and records over them are
+    /// twice the bytes for the disk, and a larger write gains little by it (docs/performance.md).
     pub zeroes_round_max: u64,
     /// Bytes a second from which on a log gets extents. Slower ones pay more than they gain: one of
     /// 10,000 partitions writes eight times before it needs more (x0.93, docs/performance.md).

@@ -150,6 +150,7 @@ impl<B: Buf> Log<B> {
         match prepare.rate.round() {
             round if round <= self.config.zeroes_round_max => self.next_zeroes(),
             _ if reserving.contains(&(prepare.rate.per_second as u64)) => self.next_extents(),
+            round if round <= self.config.zeroes_round_max.saturating_mul(2) => self.next_zeroes(),
             _ => None,
         }
     }

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use protocol::api::{
     Api, Assignment, FindCoordinatorReply, FindCoordinatorRequest, HeartbeatReply, HeartbeatRequest,
@@ -293,28 +293,6 @@ impl Coordinator {
         }
         Ok(found)
     }
-}
-
-/// Everything that a group has committed.
-pub(crate) async fn fetch_offsets(
-    cluster: &Cluster,
-    group: &str,
-) -> Result<BTreeMap<TopicPartition, Offset>, AdminError> {
-    let began = Instant::now();
-    let mut backoff = Backoff::new(RETRY_BACKOFF);
-    let reply = loop {
-        match ask_offsets(cluster, group, OffsetSelection::All).await {
-            Err(error) if error.is_retriable() && began.elapsed() < cluster.request_timeout() => {
-                tokio::time::sleep(backoff.next_pause(jitter())).await;
-            }
-            reply => break reply?,
-        }
-    };
-    let entry = |entry: protocol::api::FetchedOffset| {
-        let name = TopicPartition { topic: entry.topic.into(), partition: entry.partition };
-        entry.offset.map(|offset| (name, offset))
-    };
-    Ok(reply.entries.into_iter().filter_map(entry).collect())
 }
 
 async fn ask_offsets(
