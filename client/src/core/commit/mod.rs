@@ -226,14 +226,6 @@ impl Commits {
         Some(id)
     }
 
-    /// The last automatic commit, before the member leaves.
-    #[cfg_attr(not(test), expect(dead_code, reason = "a close revokes everything, which commits as well"))]
-    pub fn commit_before_close(&mut self, now: Instant) -> Option<CommitId> {
-        self.options.auto_commit?;
-        self.auto_due = None;
-        Some(self.commit_positions(now))
-    }
-
     fn next_commit(&mut self) -> CommitId {
         self.next_id += 1;
         CommitId(self.next_id)

@@ -97,17 +97,6 @@ fn before_a_revocation_its_positions_are_committed_and_no_others() {
     let (mut by_hand, now) = super::tests::commits(None);
     read_to(&mut by_hand, 0, 20);
     assert_eq!(by_hand.commit_before_revoke(now, &[partition(0)]), None);
-    assert_eq!(by_hand.commit_before_close(now), None);
-}
-
-#[test]
-fn a_close_commits_once_more_and_then_no_more() {
-    let (mut commits, now) = commits(Some(INTERVAL));
-    read_to(&mut commits, 0, 20);
-    let id = commits.commit_before_close(now).unwrap();
-    let (attempt, sent) = sends(&mut commits, now).unwrap();
-    commits.handle_reply(now, attempt, ok(&sent), 1.0);
-    assert_eq!((commits.poll_outcome(), commits.poll_timeout(now)), (Some((Some(id), Ok(()))), None));
 }
 
 #[test]

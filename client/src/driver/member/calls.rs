@@ -146,10 +146,6 @@ impl Coordinator {
     ) -> Result<Reply, Failure> {
         let options = &self.options;
         let millis = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
-        let offer = |(assignor, metadata): &'_ (crate::core::assign::Assignor, Vec<u8>)| {
-            (assignor.name(), metadata.clone())
-        };
-        let offered: Vec<(&'static str, Vec<u8>)> = protocols.iter().map(offer).collect();
         let write = |w: &mut Writer<'_>| {
             let request = JoinGroupRequest {
                 group: &options.group,
@@ -159,9 +155,9 @@ impl Coordinator {
                 session_timeout_ms: millis(options.session_timeout),
                 rebalance_timeout_ms: millis(options.max_poll_interval),
                 protocol_type: "consumer",
-                protocols: offered
+                protocols: protocols
                     .iter()
-                    .map(|(name, metadata)| OfferedProtocol { name, metadata })
+                    .map(|(assignor, metadata)| OfferedProtocol { name: assignor.name(), metadata })
                     .collect(),
                 reason: None,
             };
@@ -199,9 +195,6 @@ impl Coordinator {
     ) -> Result<Reply, Failure> {
         let options = &self.options;
         let write = |w: &mut Writer<'_>| {
-            let assignment =
-                |(member_id, bytes): &'_ (Arc<str>, Vec<u8>)| (Arc::clone(member_id), bytes.clone());
-            let owned: Vec<(Arc<str>, Vec<u8>)> = assignments.iter().map(assignment).collect();
             let request = SyncGroupRequest {
                 group: &options.group,
                 generation: Generation::to_wire(Some(state.generation)),
@@ -209,7 +202,10 @@ impl Coordinator {
                 instance_id: options.instance_id.as_deref(),
                 protocol_type: Some("consumer"),
                 protocol: Some(assignor),
-                assignments: owned.iter().map(|(member_id, bytes)| Assignment { member_id, bytes }).collect(),
+                assignments: assignments
+                    .iter()
+                    .map(|(member_id, bytes)| Assignment { member_id, bytes })
+                    .collect(),
             };
             request.write(w);
         };
