@@ -23,7 +23,9 @@ impl Broker {
     /// Starts a broker and does not wait for it. Its log is `log`.
     pub fn spawn(data_dir: &Path, log: &Path, settings: &[&str]) -> Child {
         let stderr = OpenOptions::new().create(true).append(true).open(log).expect("the log is writable");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ringlog"));
+        // An older build, to measure beside this one.
+        let binary = std::env::var("RINGLOG_BINARY").unwrap_or(env!("CARGO_BIN_EXE_ringlog").to_owned());
+        let mut command = Command::new(binary);
         command.args(["serve", "--listen", "127.0.0.1:0", "--set", "log.filter=warn"]);
         for setting in settings {
             command.args(["--set", setting]);
@@ -43,7 +45,9 @@ impl Broker {
             BufReader::new(stdout).read_line(&mut line).expect("the broker speaks UTF-8");
             let _ = ready.send(line); // nobody waits any longer
         });
-        let line = is_ready.recv_timeout(READY_MAX).expect("the broker is ready within a minute");
+        let Ok(line) = is_ready.recv_timeout(READY_MAX) else {
+            panic!("the broker is not ready within a minute:\n{}", threads_of(broker.pid()));
+        };
         let addr =
             line.trim().strip_prefix("ringlog ready on ").unwrap_or_else(|| panic!("not ready: {line:?}"));
         broker.addr = addr.to_owned();
@@ -82,4 +86,22 @@ fn print_end_of(log: &Path) {
     for line in lines.iter().skip(lines.len().saturating_sub(30)) {
         eprintln!("  {line}");
     }
+}
+
+/// Where each thread of a process stands, as the kernel and, if it is installed, gdb know it.
+fn threads_of(pid: u32) -> String {
+    let mut told = String::new();
+    for task in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        for what in ["comm", "syscall", "stack"] {
+            let text =
+                std::fs::read_to_string(task.path().join(what)).unwrap_or_else(|error| error.to_string());
+            told += &format!("{} {what}: {}\n", task.file_name().display(), text.trim_end());
+        }
+    }
+    let gdb = ["-p", &pid.to_string(), "-batch", "-ex", "thread apply all bt"];
+    match Command::new("gdb").args(gdb).stdin(Stdio::null()).stderr(Stdio::null()).output() {
+        Ok(output) => told += &String::from_utf8_lossy(&output.stdout),
+        Err(error) => told += &format!("gdb: {error}\n"),
+    }
+    told
 }
