@@ -37,6 +37,34 @@ pub use list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic, ListedOffset,
 };
 
+pub mod init_producer_id;
+pub use init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
+
+pub mod find_coordinator;
+pub use find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse, FoundCoordinator};
+
+pub mod join_group;
+pub use join_group::{JoinGroupRequest, JoinGroupResponse, JoinProtocol, JoinedMember};
+
+pub mod sync_group;
+pub use sync_group::{SyncAssignment, SyncGroupRequest, SyncGroupResponse};
+
+pub mod heartbeat;
+pub use heartbeat::{HeartbeatRequest, HeartbeatResponse};
+
+pub mod leave_group;
+pub use leave_group::{LeaveGroupRequest, LeaveGroupResponse, LeavingMember, LeftMember};
+
+pub mod offset_commit;
+pub use offset_commit::{
+    CommitPartition, CommitTopic, CommittedPartition, OffsetCommitRequest, OffsetCommitResponse,
+};
+
+pub mod offset_fetch;
+pub use offset_fetch::{
+    FetchedGroup, FetchedOffset, GroupOffsets, OffsetFetchRequest, OffsetFetchResponse, OffsetTopic,
+};
+
 /// A request that is read in place.
 pub trait Request<'a>: Read<'a> {
     const API: Api;
