@@ -7,6 +7,7 @@
 //! one typed error. Dropping a broker without `stop` stops it as well, and logs what went wrong.
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc;
@@ -41,6 +42,8 @@ pub enum StartError {
     Checkpoints(std::io::Error),
     #[error("cannot listen on {addr}: {error}")]
     Listen { addr: SocketAddr, error: std::io::Error },
+    #[error("cannot listen for Kafka's clients on {addr}: {error}; kafka.addr names another port, or none")]
+    ListenKafka { addr: SocketAddr, error: std::io::Error },
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
     #[error("shard {shard} did not start: {error}")]
@@ -54,7 +57,8 @@ impl StartError {
             StartError::Config(_)
             | StartError::Environment(_)
             | StartError::Directory(_)
-            | StartError::Listen { .. } => 78,
+            | StartError::Listen { .. }
+            | StartError::ListenKafka { .. } => 78,
             StartError::Catalog(_)
             | StartError::Checkpoints(_)
             | StartError::Thread(_)
@@ -70,6 +74,7 @@ pub struct StopError(String);
 
 pub struct Broker {
     addr: SocketAddr,
+    kafka_addr: Option<SocketAddr>,
     control: Sender<ControlMessage>,
     control_thread: Option<JoinHandle<()>>,
     inboxes: Vec<Sender<ShardMessage>>,
@@ -92,7 +97,9 @@ impl Broker {
         let checkpoint = Checkpoint::load(directory.path()).map_err(StartError::Checkpoints)?;
         let listen_error = |error| StartError::Listen { addr: config.listen, error };
         let (addr, listeners) = net::bind(config.listen, shards).map_err(listen_error)?;
-        let identity = identity(&config, &catalog, addr, shards);
+        let kafka = kafka_listeners(&config, shards)?;
+        let kafka_addr = kafka.as_ref().map(|(addr, _)| *addr);
+        let identity = identity(&config, &catalog, addr, kafka_addr, shards);
         let config = Arc::new(fit_open_files(config));
 
         let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| async_channel::unbounded()).unzip();
@@ -105,6 +112,7 @@ impl Broker {
         let (stopped_sender, stopped) = mpsc::channel();
         let mut broker = Broker {
             addr,
+            kafka_addr,
             control: control_sender.clone(),
             control_thread: Some(control_thread),
             inboxes: inboxes.clone(),
@@ -116,8 +124,10 @@ impl Broker {
         let (ready, readiness) = mpsc::channel();
         let connections = Arc::new(AtomicUsize::new(0));
         let checkpoint = Arc::new(checkpoint);
-        let ends = listeners.into_iter().zip(receivers).zip(pulses);
-        for (index, ((listener, inbox), pulse)) in ends.enumerate() {
+        let kafka = kafka.into_iter().flat_map(|(_, listeners)| listeners).map(Some);
+        let kafka = kafka.chain(std::iter::repeat_with(|| None));
+        let ends = listeners.into_iter().zip(kafka).zip(receivers).zip(pulses);
+        for (index, (((listener, kafka_listener), inbox), pulse)) in ends.enumerate() {
             let id = u16::try_from(index).expect("BUG: the configuration bounds the shards");
             broker.start_shard(
                 ShardStart {
@@ -127,6 +137,7 @@ impl Broker {
                     view: view.clone(),
                     checkpoint: checkpoint.clone(),
                     listener,
+                    kafka_listener,
                     inbox,
                     pulse,
                     peers: inboxes.clone(),
@@ -188,6 +199,11 @@ impl Broker {
     /// Where the native protocol is served.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Where Kafka's protocol is served, if it is.
+    pub fn kafka_addr(&self) -> Option<SocketAddr> {
+        self.kafka_addr
     }
 
     /// Stops in order: takes no new work, makes durable what was accepted, answers it, and leaves
@@ -256,18 +272,31 @@ fn fit_open_files(mut config: Config) -> Config {
     config
 }
 
+/// One listening socket for each shard, and their address.
+type Listeners = (SocketAddr, Vec<OwnedFd>);
+
+fn kafka_listeners(config: &Config, shards: usize) -> Result<Option<Listeners>, StartError> {
+    let Some(addr) = config.kafka.listen else { return Ok(None) };
+    net::bind(addr, shards).map(Some).map_err(|error| StartError::ListenKafka { addr, error })
+}
+
 fn identity(
     config: &Config,
     catalog: &storage::catalog::Catalog,
     addr: SocketAddr,
+    kafka_addr: Option<SocketAddr>,
     shards: usize,
 ) -> Identity {
-    let (host, port) = config.advertised.clone().unwrap_or_else(|| (addr.ip().to_string(), addr.port()));
+    let at = |addr: SocketAddr| (addr.ip().to_string(), addr.port());
+    let (host, port) = config.advertised.clone().unwrap_or_else(|| at(addr));
+    let kafka =
+        config.kafka.advertised.clone().unwrap_or_else(|| kafka_addr.map_or_else(Default::default, at));
     Identity {
         cluster: catalog.cluster().expect("BUG: open_catalog has named the cluster"),
         node: config.node_id,
         host,
         port,
+        kafka,
         shards: u16::try_from(shards).expect("BUG: the configuration bounds the shards"),
     }
 }

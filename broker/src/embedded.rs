@@ -41,6 +41,11 @@ impl EmbeddedBroker {
         self.broker.as_ref().expect("BUG: the broker is taken only by stop").addr()
     }
 
+    /// Where Kafka's protocol is served, if the configuration says so.
+    pub fn kafka_addr(&self) -> Option<SocketAddr> {
+        self.broker.as_ref().expect("BUG: the broker is taken only by stop").kafka_addr()
+    }
+
     pub fn data_dir(&self) -> &Path {
         self.directory.path()
     }

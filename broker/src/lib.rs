@@ -26,6 +26,8 @@ mod shard;
 
 mod handlers;
 
+mod kafka_api;
+
 mod groups;
 
 mod connection;

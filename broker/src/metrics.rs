@@ -22,6 +22,8 @@ pub struct ShardCounters {
     /// Connections handed over to the shard they asked for.
     pub handed_over: Cell<u64>,
     pub requests: Cell<u64>,
+    /// Of them, those of Kafka's clients.
+    pub kafka_requests: Cell<u64>,
     /// Parts of produces and fetches that came in here and belong to another shard's partitions.
     pub forwarded_requests: Cell<u64>,
     /// Offset lookups that did.
@@ -65,6 +67,7 @@ impl ShardCounters {
             ("connections_now", &self.connections_now),
             ("handed_over", &self.handed_over),
             ("requests", &self.requests),
+            ("kafka_requests", &self.kafka_requests),
             ("forwarded_requests", &self.forwarded_requests),
             ("forwarded_lookups", &self.forwarded_lookups),
             ("produce_requests", &self.produce_requests),

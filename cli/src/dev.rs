@@ -4,14 +4,13 @@
 //! tmpfs would promise a durability and show a speed that are not there.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use broker::{Config, config};
+use broker::{Broker, Config, config};
 
 use crate::exit::{Exit, Failure};
 use crate::host;
-use crate::output::print;
+use crate::serve;
 
 /// Run a broker for development, in a temporary directory
 ///
@@ -22,6 +21,10 @@ pub struct Args {
     /// Port on 127.0.0.1; 0 takes a free one
     #[arg(long, default_value_t = 7070)]
     port: u16,
+
+    /// Port on 127.0.0.1 for Kafka's clients; 0 takes a free one
+    #[arg(long, default_value_t = 9092)]
+    kafka_port: u16,
 
     /// Cores to run on: all, or a list such as 0,2-3
     #[arg(long, default_value = "all", value_name = "LIST")]
@@ -43,7 +46,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             .with_next("--dir names another place")
     })?;
     let config = config(args, dir.path())?;
-    let done = host::host(config, |addr| ready(addr, dir.path()));
+    let done = host::host(config, |broker| ready(broker, dir.path()));
     let removed =
         dir.close().map_err(|error| Failure::new(Exit::Error, format!("cannot remove the data: {error}")));
     done.and(removed)
@@ -53,6 +56,7 @@ fn config(args: &Args, dir: &Path) -> Result<Config, Failure> {
     // The environment is not asked: `dev` is the same broker on every machine.
     let sets = [
         format!("listener.addr=127.0.0.1:{}", args.port),
+        format!("kafka.addr=127.0.0.1:{}", args.kafka_port),
         format!("shards.cpus={}", args.cpus),
         format!("log.filter={}", args.log),
     ];
@@ -63,8 +67,9 @@ fn config(args: &Args, dir: &Path) -> Result<Config, Failure> {
     Ok(Config { data_dir, ..config })
 }
 
-fn ready(addr: SocketAddr, dir: &Path) -> Result<(), Failure> {
-    print(&format!("ringlog ready on {addr}"))?;
+fn ready(broker: &Broker, dir: &Path) -> Result<(), Failure> {
+    serve::ready(broker)?;
+    let addr = broker.addr();
     let bootstrap =
         if addr.port() == 7070 { String::new() } else { format!("\n  export RINGLOG_BOOTSTRAP={addr}") };
     eprintln!(

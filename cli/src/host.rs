@@ -4,7 +4,6 @@
 //!                        first SIGINT or SIGTERM: stop in order, also if it comes during the start
 //!                        second: end at once; the next start recovers as after a crash
 
-use std::net::SocketAddr;
 use std::process;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -17,13 +16,13 @@ use tracing_subscriber::EnvFilter;
 use crate::exit::{Exit, Failure};
 
 /// Runs a broker until a signal comes. `ready` is called once clients may connect.
-pub fn host(config: Config, ready: impl FnOnce(SocketAddr) -> Result<(), Failure>) -> Result<(), Failure> {
+pub fn host(config: Config, ready: impl FnOnce(&Broker) -> Result<(), Failure>) -> Result<(), Failure> {
     // Before anything else: the runtime below reports a missing right through the log only.
     start_log(&config)?;
     let signals = catch_signals()?;
     let broker = Broker::start(config).map_err(|error| start_failure(&error))?;
     // A broker whose readiness nobody can be told still has to stop in order.
-    let told = ready(broker.addr());
+    let told = ready(&broker);
     if told.is_ok() {
         let name = signals.recv().unwrap_or("the end of the signal thread");
         tracing::info!("stopping on {name}; a second signal ends the process at once");

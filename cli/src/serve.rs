@@ -1,10 +1,9 @@
 //! `ringlog serve`: a broker in the foreground, as a supervisor or a container wants it.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use broker::{Config, config};
+use broker::{Broker, Config, config};
 
 use crate::exit::{Exit, Failure};
 use crate::host;
@@ -12,8 +11,9 @@ use crate::output::print;
 
 /// Run a broker
 ///
-/// Prints `ringlog ready on ADDRESS` to stdout once clients may connect, logs to stderr. SIGTERM or
-/// SIGINT stops it in order, a second one at once. Every key of the configuration: docs/config.md.
+/// Prints `ringlog ready on ADDRESS` and `kafka ready on ADDRESS` to stdout once clients may connect, logs
+/// to stderr. SIGTERM or SIGINT stops it in order, a second one at once. Every key of the configuration:
+/// docs/config.md.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -33,6 +33,10 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
 
+    /// Same as --set kafka.addr=ADDRESS:PORT; none serves none of Kafka's clients
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    kafka: Option<String>,
+
     /// Check the configuration, print what is wrong with it, and start nothing
     #[arg(long)]
     check_config: bool,
@@ -48,13 +52,16 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     host::host(config, ready)
 }
 
-fn ready(addr: SocketAddr) -> Result<(), Failure> {
-    print(&format!("ringlog ready on {addr}"))
+/// One write, so that who waits for the first line finds the second one too.
+pub fn ready(broker: &Broker) -> Result<(), Failure> {
+    let kafka = broker.kafka_addr().map_or_else(String::new, |addr| format!("\nkafka ready on {addr}"));
+    print(&format!("ringlog ready on {}{kafka}", broker.addr()))
 }
 
 fn load(args: &Args, env: impl Iterator<Item = (OsString, OsString)>) -> Result<Config, Failure> {
     let mut sets = args.set.clone();
     sets.extend(args.data_dir.iter().map(|dir| format!("broker.data_dir={dir}")));
+    sets.extend(args.kafka.iter().map(|addr| format!("kafka.addr={addr}")));
     sets.extend(args.listen.iter().map(|addr| format!("listener.addr={addr}")));
     // A variable that is not UTF-8 cannot be one of ours that anybody wrote on purpose, but a value
     // can: it is passed on with its damage, and refused where it matters.

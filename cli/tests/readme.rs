@@ -76,7 +76,7 @@ fn every_command_of_the_readme_does_what_it_says() {
         } else if command.contains("cargo ") {
             check_cargo(command);
         } else if let Some(serve) = command.strip_suffix(" &") {
-            let line = format!("exec {serve} --listen {addr}");
+            let line = format!("exec {serve} --listen {addr} --kafka none");
             let child =
                 Command::new("bash").args(["-c", &line]).current_dir(&dir).spawn().expect("bash is there");
             served = Some(Served(child));

@@ -18,7 +18,8 @@ use super::LogFormat;
 use storage::log::{Cleanup, DirtyRatio};
 
 use super::value::{
-    Advertised, Count, CountLimit, Cpus, Millis, MillisLimit, Size, SizeLimit, Value, show_micros, show_size,
+    Advertised, Count, CountLimit, Cpus, Listen, Millis, MillisLimit, Size, SizeLimit, Value, show_micros,
+    show_size,
 };
 
 /// A key whose value is a `T`.
@@ -112,6 +113,18 @@ keys! {
     HELLO_TIMEOUT: Duration = "listener.hello_timeout", "5s", Some((100_000, 600_000_000)),
         "A connection that has not said Hello in this time is closed, so that port scanners and wrong \
          protocols hold nothing.";
+
+    KAFKA_LISTEN: Listen = "kafka.addr", "127.0.0.1:9092", None,
+        "Where Kafka's protocol is served, to kcat, librdkafka, the Java clients and all others: the same \
+         topics and groups as by the native protocol. Port 0 takes a free one, which the broker prints; \
+         `none` serves nobody. What is said of `listener.addr`, `listener.insecure`, `connections_max` and \
+         `frame_bytes_max` holds here too.";
+    KAFKA_ADVERTISED: Advertised = "kafka.advertised", "", None,
+        "What Kafka's clients are told to connect to (Kafka's `advertised.listeners`), if it is not \
+         `kafka.addr`.";
+    KAFKA_AUTO_CREATE_TOPICS: bool = "kafka.auto_create_topics", "false", None,
+        "Whether a topic that a Kafka client asks for is made, with the defaults of `topic.*` (Kafka's \
+         `auto.create.topics.enable`). A misspelt name is then a new topic.";
 
     CPUS: Cpus = "shards.cpus", "all", None,
         "Cores to run on, one shard pinned to each: `all` that the process may use (its affinity mask, \

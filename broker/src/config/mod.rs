@@ -62,6 +62,8 @@ pub struct Config {
     pub frame_bytes_max: usize,
     /// `listener.hello_timeout`: a connection without a Hello is closed after this; 5 s.
     pub hello_timeout: Duration,
+    /// `kafka.*`: the listener for Kafka's clients.
+    pub kafka: KafkaConfig,
     /// `shards.cpus`: one shard for each, pinned to it; all this process may run on. Never empty,
     /// ascending.
     pub cpus: Vec<usize>,
@@ -99,6 +101,17 @@ pub struct Config {
     pub log_format: LogFormat,
 }
 
+/// What is told about the listener for Kafka's clients.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KafkaConfig {
+    /// `kafka.addr`: where Kafka's protocol is served; 127.0.0.1:9092. `None` for nowhere.
+    pub listen: Option<SocketAddr>,
+    /// `kafka.advertised`: what clients are told to connect to, if it is not `listen`.
+    pub advertised: Option<(String, u16)>,
+    /// `kafka.auto_create_topics`: whether a topic is made when a client asks for it; false.
+    pub auto_create_topics: bool,
+}
+
 /// How a line of the log looks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogFormat {
@@ -109,10 +122,13 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// The defaults, on a free port of this machine: for tests, and for brokers inside other programs.
+    /// The defaults, on a free port of this machine and without Kafka's: for tests, and for brokers inside
+    /// other programs.
     pub fn ephemeral(data_dir: PathBuf) -> Config {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        Config { data_dir: resolve::absolute(data_dir), listen, ..resolve::defaults() }
+        let defaults = resolve::defaults();
+        let kafka = KafkaConfig { listen: None, ..defaults.kafka };
+        Config { data_dir: resolve::absolute(data_dir), listen, kafka, ..defaults }
     }
 
     /// Every rule that a field can break, alone or with another. [`load`] has asked already; who

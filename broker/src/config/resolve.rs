@@ -1,6 +1,6 @@
 //! From what was said to what it means: types, then the rules, each problem with its origin.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::keys::{self, Info};
 use super::raw::RawConfig;
 use super::topic::{TopicConfig, TopicDefaults};
 use super::value::{Count, Cpus, Size, parse_cpu_list};
-use super::{Config, LogFormat, memory};
+use super::{Config, KafkaConfig, LogFormat, memory};
 use crate::groups::GroupConfig;
 
 /// Reads the configuration: the defaults, then `file`, then those of `env` that begin with
@@ -67,6 +67,11 @@ fn resolve(raw: &mut RawConfig) -> Config {
         connections_max: count(raw.get(&keys::CONNECTIONS_MAX)),
         frame_bytes_max: bytes(raw.get(&keys::FRAME_BYTES_MAX)),
         hello_timeout: raw.get(&keys::HELLO_TIMEOUT),
+        kafka: KafkaConfig {
+            listen: raw.get(&keys::KAFKA_LISTEN).0,
+            advertised: raw.get(&keys::KAFKA_ADVERTISED).0,
+            auto_create_topics: raw.get(&keys::KAFKA_AUTO_CREATE_TOPICS),
+        },
         cpus,
         io_memory: bytes(raw.get(&keys::IO_MEMORY)),
         request_bytes: bytes(raw.get(&keys::REQUEST_BYTES)),
@@ -133,8 +138,10 @@ fn faults(config: &Config) -> Vec<Fault> {
     let relations = [
         request_fits(config),
         memory_is_enough(config),
-        listener_is_guarded(config),
-        listener_can_be_reached(config),
+        listener_is_guarded(config, &native(config)),
+        listener_can_be_reached(&native(config)),
+        kafka(config).and_then(|kafka| listener_is_guarded(config, &kafka)),
+        kafka(config).and_then(|kafka| listener_can_be_reached(&kafka)),
         cpus_are_ours(config),
         segments_are_closed_some_time(config),
         flushes_count_from_one(config),
@@ -217,9 +224,35 @@ fn memory_is_enough(config: &Config) -> Option<Fault> {
     Some(Fault { keys: vec![keys::MEMORY_LIMIT.info.name], message })
 }
 
+/// A listener as a person is told about it.
+struct Listens<'a> {
+    key: &'static str,
+    advertised_key: &'static str,
+    addr: SocketAddr,
+    advertised: &'a Option<(String, u16)>,
+}
+
+fn native(config: &Config) -> Listens<'_> {
+    Listens {
+        key: keys::LISTEN.info.name,
+        advertised_key: keys::ADVERTISED.info.name,
+        addr: config.listen,
+        advertised: &config.advertised,
+    }
+}
+
+fn kafka(config: &Config) -> Option<Listens<'_>> {
+    Some(Listens {
+        key: keys::KAFKA_LISTEN.info.name,
+        advertised_key: keys::KAFKA_ADVERTISED.info.name,
+        addr: config.kafka.listen?,
+        advertised: &config.kafka.advertised,
+    })
+}
+
 /// As long as clients are not asked who they are, whoever can connect can do everything.
-fn listener_is_guarded(config: &Config) -> Option<Fault> {
-    let ip = match config.listen.ip() {
+fn listener_is_guarded(config: &Config, listens: &Listens<'_>) -> Option<Fault> {
+    let ip = match listens.addr.ip() {
         IpAddr::V6(ip) => ip.to_canonical(),
         ip => ip,
     };
@@ -227,26 +260,28 @@ fn listener_is_guarded(config: &Config) -> Option<Fault> {
         return None;
     }
     let message = format!(
-        "listener.addr is {}, which other machines can reach, and clients are not yet asked who they are: \
+        "{} is {}, which other machines can reach, and clients are not yet asked who they are: \
          anybody who can connect could read, write and delete everything. Listen on 127.0.0.1, or, where a \
          firewall or a private network guards the port, say so with listener.insecure = true",
-        config.listen
+        listens.key, listens.addr
     );
-    Some(Fault { keys: vec![keys::LISTEN.info.name], message })
+    Some(Fault { keys: vec![listens.key], message })
 }
 
 /// Metadata would tell clients to connect to 0.0.0.0.
-fn listener_can_be_reached(config: &Config) -> Option<Fault> {
-    if config.advertised.is_some() || !config.listen.ip().is_unspecified() {
+fn listener_can_be_reached(listens: &Listens<'_>) -> Option<Fault> {
+    if listens.advertised.is_some() || !listens.addr.ip().is_unspecified() {
         return None;
     }
     let message = format!(
-        "listener.addr is {}, which is no address to connect to; say in listener.advertised what clients \
-         shall use, for example broker-1.example:{}",
-        config.listen,
-        config.listen.port()
+        "{} is {}, which is no address to connect to; say in {} what clients shall use, for example \
+         broker-1.example:{}",
+        listens.key,
+        listens.addr,
+        listens.advertised_key,
+        listens.addr.port()
     );
-    Some(Fault { keys: vec![keys::LISTEN.info.name], message })
+    Some(Fault { keys: vec![listens.key], message })
 }
 
 /// Zero would begin a file with every record.

@@ -57,6 +57,10 @@ pub enum Cpus {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Advertised(pub Option<(String, u16)>);
 
+/// Where to listen, if anywhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Listen(pub Option<SocketAddr>);
+
 impl Value for Count {
     const KIND: &'static str = "number";
 
@@ -202,6 +206,17 @@ impl Value for Advertised {
             return Err(wrong());
         }
         Ok(Advertised(Some((host.to_owned(), port))))
+    }
+}
+
+impl Value for Listen {
+    const KIND: &'static str = "address:port or none";
+
+    fn parse(text: &str) -> Result<Listen, String> {
+        match text {
+            "none" => Ok(Listen(None)),
+            text => SocketAddr::parse(text).map(|addr| Listen(Some(addr))),
+        }
     }
 }
 

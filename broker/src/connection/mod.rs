@@ -19,17 +19,22 @@ use protocol::frame::{FrameHeader, FrameKind, append_frame};
 use protocol::model::{CorrelationId, ErrorCode};
 
 mod outbox;
-use outbox::Outbox;
-pub use outbox::Piece;
+pub use outbox::{Cuts, Outbox, Piece};
+
+mod order;
+use order::Order;
+pub use order::Turn;
 
 mod receive_buffer;
 
 mod reader;
-pub use reader::{Admission, Service, serve};
+pub use reader::{Admission, Service, serve, serve_kafka};
 
 pub struct Connection {
     socket: Socket,
     outbox: RefCell<Outbox>,
+    /// Of replies to Kafka's clients; empty for others.
+    order: RefCell<Order>,
     /// The outbox grew, shrank, or the connection closed.
     changed: Notify,
     closed: Cell<bool>,
@@ -44,6 +49,7 @@ impl Connection {
         Rc::new(Connection {
             socket,
             outbox: RefCell::default(),
+            order: RefCell::default(),
             changed: Notify::default(),
             closed: Cell::new(false),
             listed: Cell::new(false),
@@ -83,6 +89,18 @@ impl Connection {
         }
     }
 
+    /// The next reply's place, for protocols whose replies come in the order of their requests.
+    pub fn take_turn(&self) -> Turn {
+        self.order.borrow_mut().take_turn()
+    }
+
+    /// Queues the reply whose turn it is, or keeps it until those before it are queued.
+    pub fn reply_in_turn(&self, turn: Turn, write: impl FnOnce(&mut Outbox)) {
+        if !self.closed.get() {
+            self.order.borrow_mut().reply(turn, &mut self.outbox.borrow_mut(), write);
+        }
+    }
+
     pub fn reply_error(&self, header: FrameHeader, error: ErrorCode, message: impl Into<String>) {
         if self.closed.get() {
             return;
@@ -109,7 +127,7 @@ impl Connection {
 
     /// Bytes of replies that the peer has not taken yet.
     fn owed(&self) -> usize {
-        self.outbox.borrow().len()
+        self.outbox.borrow().len() + self.order.borrow().early_bytes()
     }
 
     /// Ends the connection: both tasks wake up and end, replies to come are dropped.
@@ -117,6 +135,7 @@ impl Connection {
         if !self.closed.replace(true) {
             self.socket.shut_down();
             *self.outbox.borrow_mut() = Outbox::default();
+            *self.order.borrow_mut() = Order::default();
             self.changed.notify();
         }
     }
@@ -132,7 +151,8 @@ impl Connection {
     /// Sends what the socket did not take at once. Run beside [`serve`], ends with the connection.
     pub async fn write_waiting(&self) {
         loop {
-            self.changed.until(|| (self.closed.get() || 0 < self.owed()).then_some(())).await;
+            let has_unsent = || self.closed.get() || 0 < self.outbox.borrow().len();
+            self.changed.until(|| has_unsent().then_some(())).await;
             if self.closed.get() {
                 return;
             }
@@ -152,5 +172,11 @@ impl Connection {
     /// Waits until the peer has taken its replies, down to `limit` bytes, or the connection closed.
     async fn wait_until_owed_at_most(&self, limit: usize) {
         self.changed.until(|| (self.closed.get() || self.owed() <= limit).then_some(())).await;
+    }
+
+    /// Waits until at most so many requests wait for their replies, or the connection closed.
+    async fn wait_until_waiting_at_most(&self, limit: usize) {
+        let has_few = || self.closed.get() || self.order.borrow().waiting() <= limit;
+        self.changed.until(|| has_few().then_some(())).await;
     }
 }

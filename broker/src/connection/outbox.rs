@@ -13,6 +13,7 @@ use std::rc::Rc;
 use protocol::api::{Api, VERSION};
 use protocol::frame::{FrameKind, append_frame_with_payload};
 use protocol::model::CorrelationId;
+use smallvec::SmallVec;
 
 use crate::runtime::net::Socket;
 
@@ -43,6 +44,9 @@ impl Piece {
         self.range.len()
     }
 }
+
+/// Where frames are cut for pieces: a position in the buffer, and what is sent before the byte there.
+pub type Cuts = SmallVec<[(usize, SmallVec<[Piece; 2]>); 1]>;
 
 enum Part {
     /// So many of the bytes in [`Outbox::heads`], behind those of the heads before it.
@@ -89,11 +93,49 @@ impl Outbox {
         self.forget_sent_heads();
         let before = self.heads.len();
         write(&mut self.heads);
-        let more = self.heads.len() - before;
+        self.push_head(self.heads.len() - before);
+    }
+
+    /// Lets `write` append a frame of which it returns the cuts: where in the buffer, and which pieces are
+    /// sent before the byte there.
+    pub fn with_cuts(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Cuts) {
+        self.forget_sent_heads();
+        let mut from = self.heads.len();
+        let cuts = write(&mut self.heads);
+        for (cut, pieces) in cuts {
+            self.push_head(cut - from);
+            from = cut;
+            for piece in pieces {
+                self.len += piece.len();
+                self.parts.push_back(Part::Piece(piece));
+            }
+        }
+        self.push_head(self.heads.len() - from);
+    }
+
+    /// So many bytes more of the heads are to be sent, behind what is there.
+    fn push_head(&mut self, more: usize) {
         self.len += more;
         match self.parts.back_mut() {
+            _ if more == 0 => {}
             Some(Part::Head(len)) => *len += more,
             _ => self.parts.push_back(Part::Head(more)),
+        }
+    }
+
+    /// Puts what another outbox holds, of which nothing was sent, behind what is there.
+    pub fn append(&mut self, other: Outbox) {
+        assert_eq!((other.heads_sent, other.sent), (0, 0), "BUG: a part of it was sent");
+        self.forget_sent_heads();
+        self.heads.extend_from_slice(&other.heads);
+        for part in other.parts {
+            match part {
+                Part::Head(len) => self.push_head(len),
+                Part::Piece(piece) => {
+                    self.len += piece.len();
+                    self.parts.push_back(Part::Piece(piece));
+                }
+            }
         }
     }
 
@@ -199,6 +241,13 @@ impl Outbox {
 }
 
 #[cfg(test)]
+impl Outbox {
+    pub fn unsent_bytes(&self) -> Vec<u8> {
+        self.unsent().flatten().copied().collect()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -209,7 +258,34 @@ mod tests {
     }
 
     fn unsent(outbox: &Outbox) -> Vec<u8> {
-        outbox.unsent().flatten().copied().collect()
+        outbox.unsent_bytes()
+    }
+
+    #[test]
+    fn a_frame_is_cut_for_its_pieces() {
+        let piece = |bytes: &'static [u8]| Piece::new(Rc::new(bytes), 0..bytes.len());
+        let mut outbox = Outbox::default();
+        push(&mut outbox, b"before", &[]);
+        let before = outbox.len();
+        let write = |out: &mut Vec<u8>| {
+            out.extend_from_slice(b"abcd");
+            let at = |cut| out.len() - 4 + cut;
+            smallvec::smallvec![
+                (at(1), smallvec::smallvec![piece(b"ONE")]),
+                (at(1), smallvec::smallvec![]),
+                (at(4), smallvec::smallvec![piece(b"TWO"), piece(b"THREE")]),
+            ]
+        };
+        outbox.with_cuts(write);
+        assert_eq!(unsent(&outbox)[before..], *b"aONEbcdTWOTHREE");
+        assert_eq!(outbox.len(), unsent(&outbox).len());
+        let mut other = Outbox::default();
+        other.with_cuts(write);
+        push(&mut other, b"after", &[b"piece"]);
+        let (first, second) = (unsent(&outbox), unsent(&other));
+        outbox.append(other);
+        assert_eq!(unsent(&outbox), [first, second].concat());
+        assert_eq!(outbox.len(), unsent(&outbox).len());
     }
 
     #[test]

@@ -12,6 +12,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use kafka::header::HeaderError;
 use protocol::api::{Api, HelloRequest, Message};
 use protocol::frame::{FRAME_HEADER_LEN, FrameError, FrameHeader, FrameKind};
 use protocol::model::limits::HELLO_BODY_BYTES_MAX;
@@ -26,6 +27,12 @@ const FAREWELL: Duration = Duration::from_millis(500);
 
 /// How long a buffer stays larger than [`RECEIVE_BYTES_MAX`] after the last large frame.
 const OVERSIZED_FOR: Duration = Duration::from_millis(500);
+
+/// Who says nothing for so long within a frame is gone: what is promised to it others can use.
+const STALL_MAX: Duration = Duration::from_secs(30);
+
+/// Requests of one connection that may wait for their replies; librdkafka sends up to a million, unasked.
+const KAFKA_WAITING_MAX: usize = 256;
 
 /// Whether a connection is served here.
 pub enum Admission {
@@ -48,6 +55,10 @@ pub trait Service: 'static {
     /// Takes a request; its reply is queued now or later, under its correlation id.
     fn request(&self, connection: &Rc<Connection>, header: FrameHeader, body: &[u8]);
 
+    /// Takes a request of one of Kafka's clients, without its length; its reply is queued in turn. An error
+    /// ends the connection.
+    fn kafka_request(&self, connection: &Rc<Connection>, frame: &[u8]) -> Result<(), HeaderError>;
+
     /// Hands the connection over, with what it has sent so far.
     fn hand_over(&self, to: ShardId, connection: &Connection, received: &[u8]);
 
@@ -66,7 +77,7 @@ pub trait Service: 'static {
 
 /// Serves a connection to its end. `received` is what another shard had read of it.
 pub async fn serve<S: Service>(service: Rc<S>, connection: Rc<Connection>, received: Vec<u8>) {
-    let mut reader = Reader { buffer: ReceiveBuffer::new(&received), reserved: 0, service, connection };
+    let mut reader = Reader::new(service, connection, &received, None);
     let stays = runtime::with_timeout(reader.service.hello_timeout(), reader.say_hello()).await;
     if stays == Some(true) {
         reader.run().await;
@@ -77,15 +88,34 @@ pub async fn serve<S: Service>(service: Rc<S>, connection: Rc<Connection>, recei
     reader.service.release(reader.reserved);
 }
 
+/// Serves a connection of one of Kafka's clients to its end.
+pub async fn serve_kafka<S: Service>(service: Rc<S>, connection: Rc<Connection>) {
+    let mut reader = Reader::new(service, connection, &[], Some(STALL_MAX));
+    reader.run_kafka().await;
+    reader.connection.close();
+    reader.service.release(reader.reserved);
+}
+
 struct Reader<S> {
     service: Rc<S>,
     connection: Rc<Connection>,
     buffer: ReceiveBuffer,
     /// Bytes promised to this connection beyond its smallest buffer.
     reserved: usize,
+    /// How long a peer may pause within a frame.
+    stall_max: Option<Duration>,
 }
 
 impl<S: Service> Reader<S> {
+    fn new(
+        service: Rc<S>,
+        connection: Rc<Connection>,
+        received: &[u8],
+        stall_max: Option<Duration>,
+    ) -> Reader<S> {
+        Reader { buffer: ReceiveBuffer::new(received), reserved: 0, service, connection, stall_max }
+    }
+
     /// Waits for the Hello. `true` if the connection stays here; `false` if it is another's now.
     async fn say_hello(&mut self) -> bool {
         let Some(header) = self.next_frame(HELLO_BODY_BYTES_MAX).await else { return true };
@@ -146,21 +176,71 @@ impl<S: Service> Reader<S> {
         }
     }
 
-    /// Receives until a whole frame is there. `None` when the connection has ended.
+    async fn run_kafka(&mut self) {
+        let limit = self.service.frame_bytes_max();
+        let parse = |bytes: &[u8]| {
+            kafka::frame::parse(bytes, limit).map(|len| len.map(|len| (len, kafka::frame::LENGTH_LEN + len)))
+        };
+        loop {
+            let len = match self.receive(kafka::frame::LENGTH_LEN, parse).await {
+                Ok(Some(len)) => len,
+                Ok(None) => return,
+                Err(error) => return self.give_up(&error),
+            };
+            self.service.wait_for_room().await;
+            self.wait_for_peer().await;
+            if KAFKA_WAITING_MAX <= self.connection.order.borrow().waiting() {
+                self.service.flush();
+                self.connection.wait_until_waiting_at_most(KAFKA_WAITING_MAX - 1).await;
+            }
+            let whole = kafka::frame::LENGTH_LEN + len;
+            let frame = &self.buffer.unread()[kafka::frame::LENGTH_LEN..whole];
+            if let Err(error) = self.service.kafka_request(&self.connection, frame) {
+                return self.give_up(&error);
+            }
+            self.buffer.consume(whole);
+            runtime::yield_if_needed().await;
+        }
+    }
+
+    /// Kafka has no reply to what cannot be read: the connection ends, and the log tells why.
+    fn give_up(&self, error: &impl std::fmt::Display) {
+        let peer = self.connection.peer_host();
+        tracing::warn!(peer, %error, "a connection to Kafka's port is closed");
+        self.service.flush();
+    }
+
+    /// Receives until a whole native frame is there. `None` when the connection has ended.
     async fn next_frame(&mut self, body_limit: usize) -> Option<FrameHeader> {
+        let parse = |bytes: &[u8]| {
+            let header = FrameHeader::parse(bytes, body_limit);
+            header.map(|header| header.map(|header| (header, header.frame_len())))
+        };
+        match self.receive(FRAME_HEADER_LEN, parse).await {
+            Ok(header) => header,
+            Err(error) => {
+                self.refuse(error).await;
+                None
+            }
+        }
+    }
+
+    /// Receives until a whole frame is there, as `parse` finds one and its length at the beginning of what
+    /// was received; before it does, `head_len` bytes are needed. `None` when the connection has ended.
+    async fn receive<T, E>(
+        &mut self,
+        head_len: usize,
+        parse: impl Fn(&[u8]) -> Result<Option<(T, usize)>, E>,
+    ) -> Result<Option<T>, E> {
         let mut filled = false;
         loop {
             if self.connection.is_closed() {
-                return None;
+                return Ok(None);
             }
-            let wanted = match FrameHeader::parse(self.buffer.unread(), body_limit) {
-                Ok(Some(header)) if header.frame_len() <= self.buffer.unread().len() => return Some(header),
-                Ok(Some(header)) => header.frame_len(),
-                Ok(None) => FRAME_HEADER_LEN,
-                Err(error) => {
-                    self.refuse(error).await;
-                    return None;
-                }
+            let wanted = match parse(self.buffer.unread())? {
+                Some((frame, len)) if len <= self.buffer.unread().len() => return Ok(Some(frame)),
+                Some((_, len)) => len,
+                None => head_len,
             };
             // Nothing more can be done with what is here: let the replies go before waiting.
             self.service.flush();
@@ -171,7 +251,7 @@ impl<S: Service> Reader<S> {
                 continue;
             };
             if received == 0 {
-                return None;
+                return Ok(None);
             }
             self.buffer.received(received);
             filled = received == room;
@@ -182,12 +262,14 @@ impl<S: Service> Reader<S> {
     /// that a large frame has left behind was not needed for some time.
     async fn read(&mut self, capacity: usize) -> Option<(usize, usize)> {
         let oversized = self.buffer.is_oversized();
+        let stall_max = self.stall_max.filter(|_| !self.buffer.unread().is_empty());
         let free = self.buffer.free(capacity);
         let room = free.len();
         let read = self.connection.socket.read(free);
-        let received = match oversized {
-            false => read.await,
-            true => runtime::with_timeout(OVERSIZED_FOR, read).await?,
+        let received = match (stall_max, oversized) {
+            (Some(stall_max), _) => runtime::with_timeout(stall_max, read).await.unwrap_or(Ok(0)),
+            (None, false) => read.await,
+            (None, true) => runtime::with_timeout(OVERSIZED_FOR, read).await?,
         };
         Some((received.unwrap_or(0), room))
     }

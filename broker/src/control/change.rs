@@ -13,9 +13,9 @@ use protocol::api::{
 use protocol::model::{ErrorCode, TopicName};
 use storage::catalog::TopicRefusal;
 
-use super::{Asker, Control, Outcome};
+use super::{Control, ControlReply};
 use crate::config::TopicConfig;
-use crate::shard::ShardMessage;
+use crate::shard::Origin;
 
 /// Why not, as it is answered.
 type Refused = (ErrorCode, String);
@@ -24,16 +24,15 @@ type Refused = (ErrorCode, String);
 type Waits = bool;
 
 impl Control {
-    pub(super) fn create_partitions(&mut self, asker: Asker, request: &CreatePartitionsRequest) {
+    pub(super) fn create_partitions(&mut self, asker: Origin, request: &CreatePartitionsRequest) {
         if let Some((error, message)) = at_once(self.try_create_partitions(asker, request)) {
-            let reply = CreatePartitionsReply { error, message };
-            self.send(asker.shard, ShardMessage::PartitionsCreated { request: asker.request, reply });
+            self.answer(asker, ControlReply::Grown(CreatePartitionsReply { error, message }));
         }
     }
 
     fn try_create_partitions(
         &mut self,
-        asker: Asker,
+        asker: Origin,
         request: &CreatePartitionsRequest,
     ) -> Result<Waits, Refused> {
         let name = topic_name(&request.name)?;
@@ -42,18 +41,18 @@ impl Control {
             return Ok(false);
         }
         self.write(record)?;
-        self.publish(Outcome::Grown { asker });
+        let reply = CreatePartitionsReply { error: ErrorCode::None, message: String::new() };
+        self.publish(Some((asker, ControlReply::Grown(reply))));
         Ok(true)
     }
 
-    pub(super) fn alter_topic(&mut self, asker: Asker, request: AlterTopicRequest) {
+    pub(super) fn alter_topic(&mut self, asker: Origin, request: AlterTopicRequest) {
         if let Some((error, message)) = at_once(self.try_alter(asker, request)) {
-            let reply = AlterTopicReply { error, message };
-            self.send(asker.shard, ShardMessage::TopicAltered { request: asker.request, reply });
+            self.answer(asker, ControlReply::Altered(AlterTopicReply { error, message }));
         }
     }
 
-    fn try_alter(&mut self, asker: Asker, request: AlterTopicRequest) -> Result<Waits, Refused> {
+    fn try_alter(&mut self, asker: Origin, request: AlterTopicRequest) -> Result<Waits, Refused> {
         let name = topic_name(&request.name)?;
         let unknown = || refused(TopicRefusal::Unknown(name.clone()));
         let before = &self.catalog.topic(name.as_str()).ok_or_else(unknown)?.configs;
@@ -65,7 +64,8 @@ impl Control {
         }
         let record = self.catalog.plan_configs(&name, configs).map_err(refused)?;
         self.write(record)?;
-        self.publish(Outcome::Altered { asker });
+        let reply = AlterTopicReply { error: ErrorCode::None, message: String::new() };
+        self.publish(Some((asker, ControlReply::Altered(reply))));
         Ok(true)
     }
 }

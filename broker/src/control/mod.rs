@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use async_channel::{Receiver, Sender};
 use protocol::api::{
     AlterTopicReply, AlterTopicRequest, CreatePartitionsReply, CreatePartitionsRequest, CreateTopicReply,
-    CreateTopicRequest, DeleteTopicReply, DeleteTopicRequest, InitProducerIdRequest,
+    CreateTopicRequest, DeleteTopicReply, DeleteTopicRequest, InitProducerIdReply, InitProducerIdRequest,
 };
 use protocol::model::{ErrorCode, ShardId, TopicId, TopicName};
 use storage::catalog::{Catalog, CatalogError, MetadataLog, MetadataRecord, NewTopic, TopicRefusal};
@@ -32,30 +32,33 @@ mod view;
 pub use view::{ClusterView, Identity, TopicView};
 
 use crate::config::{TopicConfig, TopicDefaults};
-use crate::shard::{OFFSETS_TOPIC, RequestKey, ShardMessage};
+use crate::shard::{OFFSETS_TOPIC, Origin, ShardMessage};
 
 /// Kafka's, but for the largest batch: a generation's record holds what all members sent.
 const OFFSETS_TOPIC_CONFIG: [(&str, &str); 3] =
     [("cleanup.policy", "compact"), ("segment.bytes", "104857600"), ("max.message.bytes", "8388608")];
 
-/// Who asked, and gets the answer.
-#[derive(Clone, Copy, Debug)]
-pub struct Asker {
-    pub shard: ShardId,
-    pub request: RequestKey,
+/// What the control thread answers, in the words of the native protocol.
+#[derive(Clone, Debug)]
+pub enum ControlReply {
+    Created(CreateTopicReply),
+    Grown(CreatePartitionsReply),
+    Altered(AlterTopicReply),
+    Deleted(DeleteTopicReply),
+    ProducerId(InitProducerIdReply),
 }
 
 pub enum ControlMessage {
     CreateTopic {
-        asker: Asker,
+        asker: Origin,
         request: CreateTopicRequest,
     },
     CreatePartitions {
-        asker: Asker,
+        asker: Origin,
         request: CreatePartitionsRequest,
     },
     AlterTopic {
-        asker: Asker,
+        asker: Origin,
         request: AlterTopicRequest,
     },
     /// The topic that holds groups, unless it is there; nobody waits for an answer.
@@ -63,11 +66,11 @@ pub enum ControlMessage {
         partitions: u32,
     },
     DeleteTopic {
-        asker: Asker,
+        asker: Origin,
         request: DeleteTopicRequest,
     },
     InitProducerId {
-        asker: Asker,
+        asker: Origin,
         request: InitProducerIdRequest,
     },
     /// A shard has done what a view asked of it, but for files that nobody can see any more.
@@ -81,24 +84,8 @@ pub enum ControlMessage {
     Stop,
 }
 
-/// An answer that waits until every shard has applied a view.
-enum Outcome {
-    Created {
-        asker: Asker,
-        reply: CreateTopicReply,
-    },
-    Grown {
-        asker: Asker,
-    },
-    Altered {
-        asker: Asker,
-    },
-    Deleted {
-        asker: Asker,
-    },
-    /// Nobody asked.
-    Unasked,
-}
+/// An answer that waits until every shard has applied a view; `None` if nobody asked.
+type Outcome = Option<(Origin, ControlReply)>;
 
 pub struct Control {
     log: Box<dyn MetadataLog>,
@@ -217,7 +204,11 @@ impl Control {
         let _ = sender.try_send(message);
     }
 
-    fn create_topic(&mut self, asker: Asker, request: CreateTopicRequest) {
+    fn answer(&self, origin: Origin, reply: ControlReply) {
+        self.send(origin.shard, ShardMessage::ControlDone { origin, reply });
+    }
+
+    fn create_topic(&mut self, asker: Origin, request: CreateTopicRequest) {
         let reply = match self.try_create(asker, request) {
             Ok(None) => return,
             Ok(Some(reply)) => reply,
@@ -225,13 +216,13 @@ impl Control {
                 CreateTopicReply { error, message, id: TopicId::from_bytes([0; 16]), partitions: 0 }
             }
         };
-        self.send(asker.shard, ShardMessage::TopicCreated { request: asker.request, reply });
+        self.answer(asker, ControlReply::Created(reply));
     }
 
     /// `Ok(None)` if the answer waits for the shards.
     fn try_create(
         &mut self,
-        asker: Asker,
+        asker: Origin,
         request: CreateTopicRequest,
     ) -> Result<Option<CreateTopicReply>, (ErrorCode, String)> {
         let name = TopicName::new(&request.name).map_err(|why| (ErrorCode::InvalidTopic, why.to_string()))?;
@@ -251,7 +242,7 @@ impl Control {
             return Ok(Some(reply));
         }
         self.write(record)?;
-        self.publish(Outcome::Created { asker, reply });
+        self.publish(Some((asker, ControlReply::Created(reply))));
         Ok(None)
     }
 
@@ -269,21 +260,20 @@ impl Control {
         };
         let record = self.catalog.plan_create(topic).map_err(|why| (why.code(), why.to_string()));
         match record.and_then(|record| self.write(record)) {
-            Ok(()) => self.publish(Outcome::Unasked),
+            Ok(()) => self.publish(None),
             Err((_, why)) => {
                 tracing::error!(why, "the topic of groups cannot be made; they are not available")
             }
         }
     }
 
-    fn delete_topic(&mut self, asker: Asker, request: &DeleteTopicRequest) {
+    fn delete_topic(&mut self, asker: Origin, request: &DeleteTopicRequest) {
         if let Err((error, message)) = self.try_delete(asker, request) {
-            let reply = DeleteTopicReply { error, message };
-            self.send(asker.shard, ShardMessage::TopicDeleted { request: asker.request, reply });
+            self.answer(asker, ControlReply::Deleted(DeleteTopicReply { error, message }));
         }
     }
 
-    fn try_delete(&mut self, asker: Asker, request: &DeleteTopicRequest) -> Result<(), (ErrorCode, String)> {
+    fn try_delete(&mut self, asker: Origin, request: &DeleteTopicRequest) -> Result<(), (ErrorCode, String)> {
         let name = TopicName::new(&request.name).map_err(|why| (ErrorCode::InvalidTopic, why.to_string()))?;
         if name.as_str() == OFFSETS_TOPIC {
             return Err((ErrorCode::InvalidTopic, "the broker keeps its groups there".to_owned()));
@@ -291,19 +281,20 @@ impl Control {
         let record = self.catalog.plan_delete(&name).map_err(|why| (why.code(), why.to_string()))?;
         let topic = self.catalog.topic(name.as_str()).expect("BUG: plan_delete has seen it").id;
         self.write(record)?;
-        self.publish(Outcome::Deleted { asker });
+        let reply = DeleteTopicReply { error: ErrorCode::None, message: String::new() };
+        self.publish(Some((asker, ControlReply::Deleted(reply))));
         self.freeing.insert(self.version, (self.shards.len(), topic));
         Ok(())
     }
 
-    fn init_producer_id(&mut self, asker: Asker, request: InitProducerIdRequest) {
+    fn init_producer_id(&mut self, asker: Origin, request: InitProducerIdRequest) {
         let log = &mut self.log;
         let reply = self.producer_ids.answer(request, &mut self.catalog, |catalog, record| {
             log.append(std::slice::from_ref(&record))?;
             catalog.apply(&record);
             Ok(())
         });
-        self.send(asker.shard, ShardMessage::ProducerIdGiven { request: asker.request, reply });
+        self.answer(asker, ControlReply::ProducerId(reply));
     }
 
     fn write(&mut self, record: MetadataRecord) -> Result<(), (ErrorCode, String)> {
@@ -331,23 +322,8 @@ impl Control {
             return;
         }
         let Some((_, outcome)) = self.waiting.remove(&version) else { return };
-        match outcome {
-            Outcome::Unasked => {}
-            Outcome::Created { asker, reply } => {
-                self.send(asker.shard, ShardMessage::TopicCreated { request: asker.request, reply });
-            }
-            Outcome::Grown { asker } => {
-                let reply = CreatePartitionsReply { error: ErrorCode::None, message: String::new() };
-                self.send(asker.shard, ShardMessage::PartitionsCreated { request: asker.request, reply });
-            }
-            Outcome::Altered { asker } => {
-                let reply = AlterTopicReply { error: ErrorCode::None, message: String::new() };
-                self.send(asker.shard, ShardMessage::TopicAltered { request: asker.request, reply });
-            }
-            Outcome::Deleted { asker } => {
-                let reply = DeleteTopicReply { error: ErrorCode::None, message: String::new() };
-                self.send(asker.shard, ShardMessage::TopicDeleted { request: asker.request, reply });
-            }
+        if let Some((asker, reply)) = outcome {
+            self.answer(asker, reply);
         }
     }
 

@@ -55,6 +55,8 @@ pub struct Identity {
     /// What clients are told to connect to.
     pub host: String,
     pub port: u16,
+    /// What Kafka's clients are told to connect to; of no use if there is no listener for them.
+    pub kafka: (String, u16),
     pub shards: u16,
 }
 

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use protocol::api::{FetchEntry, FetchReply, FetchRequest, Writer};
+use protocol::api::{FetchEntry, FetchParams, FetchReply, FetchRequest, Writer};
 use protocol::frame::FrameHeader;
 use protocol::model::ShardId;
 use smallvec::{SmallVec, smallvec};
@@ -12,7 +12,7 @@ use super::Refusal;
 use crate::connection::{Connection, Piece};
 use crate::metrics::count;
 use crate::shard::{
-    FetchEntries, FetchPart, Origin, Pieces, Place, Shard, ShardMessage, Waiting, fetch_deadline,
+    Asked, FetchEntries, FetchPart, Origin, Pieces, Place, Shard, ShardMessage, Waiting, fetch_deadline,
 };
 
 pub fn handle(
@@ -30,6 +30,18 @@ pub fn handle(
         shard.touch(connection);
         return Ok(());
     }
+    fetch(shard, connection, header, entries, request.params);
+    Ok(())
+}
+
+/// Has each shard answer for its own partitions; there is at least one entry.
+pub fn fetch(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    asked: impl Into<Asked>,
+    entries: FetchEntries,
+    params: FetchParams,
+) {
     let parts = split(shard, &entries);
     let owners: SmallVec<[(ShardId, FetchEntries); 1]> = parts
         .iter()
@@ -39,18 +51,17 @@ pub fn handle(
         .collect();
     let waiting = Waiting::Fetch { results: smallvec![None; entries.len()], parts };
     let count_of_parts = owners.len() as u32;
-    let key = shard.requests.borrow_mut().begin(connection, header, count_of_parts, waiting);
-    let deadline = fetch_deadline(request.params.max_wait_ms);
+    let key = shard.requests.borrow_mut().begin(connection, asked, count_of_parts, waiting);
+    let deadline = fetch_deadline(params.max_wait_ms);
     for (part, (owner, entries)) in (0..).zip(owners) {
         let origin = Origin { shard: shard.id, request: key, part };
         if owner == shard.id {
-            shard.begin_fetch(origin, entries, request.params, deadline);
+            shard.begin_fetch(origin, entries, params, deadline);
         } else {
             count(&shard.counters.forwarded_requests, 1);
-            shard.send(owner, ShardMessage::Fetch { origin, entries, params: request.params, deadline });
+            shard.send(owner, ShardMessage::Fetch { origin, entries, params, deadline });
         }
     }
-    Ok(())
 }
 
 /// Which shard answers which entries. What is nowhere is refused here.

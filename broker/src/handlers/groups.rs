@@ -24,53 +24,51 @@ use crate::groups::{
     Commit, CommitPartition, Coordinator, Effects, Generation, Heartbeat, Join, Leave, Leaving, Now, Reply,
     ReplyTo, Sync,
 };
-use crate::shard::{GroupAsk, GroupCall, Origin, Shard, ShardMessage, Waiting};
+use crate::kafka_api;
+use crate::shard::{Asked, GroupAsk, GroupCall, Origin, Shard, ShardMessage, Waiting};
 
 mod reply;
-pub use reply::reply_group;
+pub use reply::{committed, reply_group};
 
 type Answer = Result<(), Refusal>;
 
 /// Asks one coordinator.
-fn ask(
+pub fn ask(
     shard: &Rc<Shard>,
     connection: &Rc<Connection>,
-    header: FrameHeader,
+    asked: impl Into<Asked>,
     group: &str,
     call: GroupCall,
-) -> Answer {
+) {
     let waiting = Waiting::Group { names: Vec::new(), unknown: Vec::new(), replies: vec![None] };
-    ask_one(shard, connection, header, waiting, group, call)
+    ask_one(shard, connection, asked, waiting, group, call);
 }
 
-fn ask_one(
+pub fn ask_one(
     shard: &Rc<Shard>,
     connection: &Rc<Connection>,
-    header: FrameHeader,
+    asked: impl Into<Asked>,
     waiting: Waiting,
     group: &str,
     call: GroupCall,
-) -> Answer {
+) {
     let ask = GroupAsk::new(group, connection.peer_host(), call);
-    begin_entries(shard, connection, header, vec![ask], waiting, |shard, origin, ask| {
+    begin_entries(shard, connection, asked, vec![ask], waiting, |shard, origin, ask| {
         shard.ask_group(origin, ask);
     });
-    Ok(())
 }
 
 /// Asks the coordinator of each group.
 fn ask_each(
     shard: &Rc<Shard>,
     connection: &Rc<Connection>,
-    header: FrameHeader,
+    asked: impl Into<Asked>,
     groups: Vec<String>,
     call: impl Fn() -> GroupCall,
 ) -> Answer {
     let asks = groups.iter().map(|group| GroupAsk::new(group, connection.peer_host(), call())).collect();
     let waiting = Waiting::Group { replies: vec![None; groups.len()], unknown: Vec::new(), names: groups };
-    begin_entries(shard, connection, header, asks, waiting, |shard, origin, ask| {
-        shard.ask_group(origin, ask)
-    });
+    begin_entries(shard, connection, asked, asks, waiting, |shard, origin, ask| shard.ask_group(origin, ask));
     Ok(())
 }
 
@@ -81,7 +79,8 @@ pub fn handle_join(
     body: &[u8],
 ) -> Answer {
     let request = JoinGroupRequest::parse(body)?;
-    ask(shard, connection, header, request.group, GroupCall::Join(Bytes::copy_from_slice(body)))
+    ask(shard, connection, header, request.group, GroupCall::Join(Bytes::copy_from_slice(body)));
+    Ok(())
 }
 
 pub fn handle_sync(
@@ -91,7 +90,8 @@ pub fn handle_sync(
     body: &[u8],
 ) -> Answer {
     let request = SyncGroupRequest::parse(body)?;
-    ask(shard, connection, header, request.group, GroupCall::Sync(Bytes::copy_from_slice(body)))
+    ask(shard, connection, header, request.group, GroupCall::Sync(Bytes::copy_from_slice(body)));
+    Ok(())
 }
 
 pub fn handle_heartbeat(
@@ -101,7 +101,8 @@ pub fn handle_heartbeat(
     body: &[u8],
 ) -> Answer {
     let request = HeartbeatRequest::read(body)?;
-    ask(shard, connection, header, &request.group.clone(), GroupCall::Heartbeat(request))
+    ask(shard, connection, header, &request.group.clone(), GroupCall::Heartbeat(request));
+    Ok(())
 }
 
 pub fn handle_leave(
@@ -111,7 +112,8 @@ pub fn handle_leave(
     body: &[u8],
 ) -> Answer {
     let request = LeaveGroupRequest::read(body)?;
-    ask(shard, connection, header, &request.group.clone(), GroupCall::Leave(request))
+    ask(shard, connection, header, &request.group.clone(), GroupCall::Leave(request));
+    Ok(())
 }
 
 pub fn handle_commit(
@@ -123,12 +125,13 @@ pub fn handle_commit(
     let mut request = OffsetCommitRequest::read(body)?;
     let unknown = take_unknown(shard, &mut request);
     let waiting = Waiting::Group { names: Vec::new(), unknown, replies: vec![None] };
-    ask_one(shard, connection, header, waiting, &request.group.clone(), GroupCall::Commit(request))
+    ask_one(shard, connection, header, waiting, &request.group.clone(), GroupCall::Commit(request));
+    Ok(())
 }
 
 /// Takes out the partitions that do not exist, about which the coordinator is not asked. Returns their
 /// places in the request.
-fn take_unknown(shard: &Shard, request: &mut OffsetCommitRequest) -> Vec<usize> {
+pub fn take_unknown(shard: &Shard, request: &mut OffsetCommitRequest) -> Vec<usize> {
     let view = shard.view();
     let mut unknown = Vec::new();
     let mut at = 0;
@@ -149,7 +152,8 @@ pub fn handle_fetch(
     body: &[u8],
 ) -> Answer {
     let request = OffsetFetchRequest::read(body)?;
-    ask(shard, connection, header, &request.group.clone(), GroupCall::FetchOffsets(request))
+    ask(shard, connection, header, &request.group.clone(), GroupCall::FetchOffsets(request));
+    Ok(())
 }
 
 pub fn handle_delete_offsets(
@@ -159,7 +163,8 @@ pub fn handle_delete_offsets(
     body: &[u8],
 ) -> Answer {
     let request = OffsetDeleteRequest::read(body)?;
-    ask(shard, connection, header, &request.group.clone(), GroupCall::DeleteOffsets(request))
+    ask(shard, connection, header, &request.group.clone(), GroupCall::DeleteOffsets(request));
+    Ok(())
 }
 
 pub fn handle_describe(
@@ -236,6 +241,10 @@ pub fn ask_coordinator(
     match ask.call() {
         GroupCall::Join(body) => join(coordinator, ask.client_host(), body, to, now, effects),
         GroupCall::Sync(body) => sync(coordinator, body, to, now, effects),
+        GroupCall::KafkaJoin(call) => {
+            kafka_api::join(coordinator, ask.client_host(), call, to, now, effects);
+        }
+        GroupCall::KafkaSync(call) => kafka_api::sync(coordinator, call, to, now, effects),
         GroupCall::Heartbeat(request) => {
             let heartbeat = Heartbeat {
                 group,

@@ -53,11 +53,15 @@ fn list_here(shard: &Rc<Shard>, origin: Origin, partition: Rc<Partition>, spec: 
     match spec {
         OffsetSpec::Earliest => answer(shard, origin, found(Some(partition.earliest()), Timestamp::NONE)),
         OffsetSpec::Latest => answer(shard, origin, found(Some(partition.latest()), Timestamp::NONE)),
-        OffsetSpec::AtOrAfter(time) => {
+        OffsetSpec::MaxTimestamp | OffsetSpec::AtOrAfter(_) => {
             let none = found(None, Timestamp::NONE);
             let shard = shard.clone();
             runtime::spawn_background(async move {
-                let result = match partition.find_time(&shard.store, time).await {
+                let searched = match spec {
+                    OffsetSpec::AtOrAfter(time) => partition.find_time(&shard.store, time).await,
+                    _ => partition.find_max_time(&shard.store).await,
+                };
+                let result = match searched {
                     Ok(Some((offset, timestamp))) => {
                         ListOffsetsResult { offset: Some(offset), timestamp, ..none }
                     }

@@ -15,12 +15,13 @@ use protocol::model::ErrorCode;
 
 use crate::connection::Connection;
 use crate::metrics::count;
-use crate::shard::{Origin, Request, Shard, Waiting};
+use crate::shard::{Asked, Origin, Request, Shard, Waiting};
 
 mod produce;
+pub use produce::produce;
 
 mod fetch;
-pub use fetch::piece_of;
+pub use fetch::{fetch, piece_of};
 
 mod list_offsets;
 pub use list_offsets::{list_offset, take_listed};
@@ -31,13 +32,12 @@ pub use delete_records::{delete_records, take_deleted};
 mod metadata;
 
 mod topics;
-pub use topics::{partitions_created, topic_altered, topic_created, topic_deleted};
+pub use topics::{take_control_reply, write_control_reply};
 
 mod producer_ids;
-pub use producer_ids::producer_id_given;
 
 mod groups;
-pub use groups::{ask_coordinator, reply_group, take_group_reply};
+pub use groups::{ask, ask_coordinator, ask_one, committed, reply_group, take_group_reply, take_unknown};
 
 mod stats;
 pub use stats::take_stats;
@@ -56,10 +56,10 @@ impl From<DecodeError> for Refusal {
 
 /// Begins a request whose entries are answered one by one, each by `ask`; without entries it is answered
 /// at once. `waiting` has a place for each answer.
-fn begin_entries<E>(
+pub fn begin_entries<E>(
     shard: &Rc<Shard>,
     connection: &Rc<Connection>,
-    header: FrameHeader,
+    asked: impl Into<Asked>,
     entries: Vec<E>,
     waiting: Waiting,
     ask: impl Fn(&Rc<Shard>, Origin, E),
@@ -67,10 +67,9 @@ fn begin_entries<E>(
     let parts = u32::try_from(entries.len()).expect("BUG: read() bounds the list");
     if parts == 0 {
         shard.touch(connection);
-        return Request { connection: connection.clone(), header, remaining: 0, waiting, promised: 0 }
-            .reply();
+        return Request::new(connection, asked, 0, waiting).reply(shard);
     }
-    let request = shard.requests.borrow_mut().begin(connection, header, parts, waiting);
+    let request = shard.requests.borrow_mut().begin(connection, asked, parts, waiting);
     for (part, entry) in (0..parts).zip(entries) {
         ask(shard, Origin { shard: shard.id, request, part }, entry);
     }

@@ -12,7 +12,7 @@ use smallvec::smallvec;
 use super::Refusal;
 use crate::connection::Connection;
 use crate::metrics::count;
-use crate::shard::{Origin, Place, Shard, ShardMessage, Waiting};
+use crate::shard::{Asked, Origin, Place, Shard, ShardMessage, Waiting};
 
 pub fn handle(
     shard: &Rc<Shard>,
@@ -27,20 +27,33 @@ pub fn handle(
         let message = "a produce names at least one partition".to_owned();
         return Err(Refusal { error: ErrorCode::InvalidRequest, message });
     }
-    let key = (request.acks != Acks::None).then(|| {
+    let asked = (request.acks != Acks::None).then_some(header);
+    produce(shard, connection, asked, parts, request.partitions());
+    Ok(())
+}
+
+/// Has each set appended on its home shard. Without `asked` nobody waits for an answer; with it there is at
+/// least one set.
+pub fn produce<'a>(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    asked: Option<impl Into<Asked>>,
+    parts: u32,
+    sets: impl Iterator<Item = ProducePartition<'a>>,
+) {
+    let key = asked.map(|asked| {
         // Overwritten by the answer to each part; the reply goes out when all have been.
         let results = smallvec![ProduceResult::refused(ErrorCode::RequestTimedOut); parts as usize];
-        shard.requests.borrow_mut().begin(connection, header, parts, Waiting::Produce { results })
+        shard.requests.borrow_mut().begin(connection, asked, parts, Waiting::Produce { results })
     });
     let mut forwarded = 0;
-    for (part, set) in (0..parts).zip(request.partitions()) {
+    for (part, set) in (0..parts).zip(sets) {
         let origin = key.map(|request| Origin { shard: shard.id, request, part });
         forwarded += produce_one(shard, set, origin);
     }
     if let Some(key) = key {
         shard.promise_until_answered(key, forwarded);
     }
-    Ok(())
 }
 
 /// Returns how many bytes went to another shard.

@@ -2,14 +2,14 @@
 
 use std::rc::Rc;
 
-use protocol::api::{InitProducerIdReply, InitProducerIdRequest, Message};
+use protocol::api::{InitProducerIdRequest, Message};
 use protocol::frame::FrameHeader;
 
 use super::Refusal;
-use super::topics::{answer, begin};
+use super::topics::begin;
 use crate::connection::Connection;
 use crate::control::ControlMessage;
-use crate::shard::{RequestKey, Shard};
+use crate::shard::Shard;
 
 pub fn handle(
     shard: &Rc<Shard>,
@@ -21,8 +21,4 @@ pub fn handle(
     let asker = begin(shard, connection, header)?;
     shard.send_to_control(ControlMessage::InitProducerId { asker, request });
     Ok(())
-}
-
-pub fn producer_id_given(shard: &Rc<Shard>, request: RequestKey, reply: &InitProducerIdReply) {
-    answer(shard, request, |out| reply.append_to(out));
 }

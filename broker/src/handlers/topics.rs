@@ -1,18 +1,19 @@
-//! CreateTopic, CreatePartitions, AlterTopic and DeleteTopic: decided by the control thread, answered when every shard has done it.
+//! CreateTopic, CreatePartitions, AlterTopic and DeleteTopic: decided by the control thread, answered when
+//! every shard has done it.
 
 use std::rc::Rc;
 
 use protocol::api::{
-    AlterTopicReply, AlterTopicRequest, CreatePartitionsReply, CreatePartitionsRequest, CreateTopicReply,
-    CreateTopicRequest, DeleteTopicReply, DeleteTopicRequest, Message,
+    AlterTopicRequest, CreatePartitionsRequest, CreateTopicRequest, DeleteTopicRequest, Message,
 };
 use protocol::frame::FrameHeader;
 use protocol::model::ErrorCode;
 
 use super::Refusal;
 use crate::connection::Connection;
-use crate::control::{Asker, ControlMessage};
-use crate::shard::{RequestKey, Shard, Waiting};
+use crate::control::{ControlMessage, ControlReply};
+use crate::shard::{Origin, Shard, Waiting};
+use smallvec::smallvec;
 
 pub fn handle_create(
     shard: &Rc<Shard>,
@@ -67,35 +68,31 @@ pub(super) fn begin(
     shard: &Rc<Shard>,
     connection: &Rc<Connection>,
     header: FrameHeader,
-) -> Result<Asker, Refusal> {
+) -> Result<Origin, Refusal> {
     if shard.is_stopping() {
         let error = ErrorCode::ShuttingDown;
         return Err(Refusal { error, message: error.text().to_owned() });
     }
-    let request = shard.requests.borrow_mut().begin(connection, header, 1, Waiting::Control);
-    Ok(Asker { shard: shard.id, request })
+    let waiting = Waiting::Control { replies: smallvec![None] };
+    let request = shard.requests.borrow_mut().begin(connection, header, 1, waiting);
+    Ok(Origin { shard: shard.id, request, part: 0 })
 }
 
-pub fn topic_created(shard: &Rc<Shard>, request: RequestKey, reply: &CreateTopicReply) {
-    answer(shard, request, |out| reply.append_to(out));
+/// The control thread has answered one part.
+pub fn take_control_reply(shard: &Shard, origin: Origin, reply: ControlReply) {
+    shard.complete(origin, |waiting| {
+        let Waiting::Control { replies } = waiting else { panic!("BUG: not for the control thread") };
+        *replies.get_mut(origin.part as usize).expect("BUG: no such part") = Some(reply);
+    });
 }
 
-pub fn partitions_created(shard: &Rc<Shard>, request: RequestKey, reply: &CreatePartitionsReply) {
-    answer(shard, request, |out| reply.append_to(out));
-}
-
-pub fn topic_altered(shard: &Rc<Shard>, request: RequestKey, reply: &AlterTopicReply) {
-    answer(shard, request, |out| reply.append_to(out));
-}
-
-pub fn topic_deleted(shard: &Rc<Shard>, request: RequestKey, reply: &DeleteTopicReply) {
-    answer(shard, request, |out| reply.append_to(out));
-}
-
-/// The control thread has answered.
-pub(super) fn answer(shard: &Rc<Shard>, request: RequestKey, body: impl FnOnce(&mut Vec<u8>)) {
-    let done = shard.requests.borrow_mut().complete(request, |_| {});
-    let request = done.expect("BUG: a request to the control thread has one part");
-    request.connection.reply(request.header.api, request.header.correlation, body);
-    shard.touch(&request.connection);
+/// Appends the body of the reply to a request of one part.
+pub fn write_control_reply(reply: &ControlReply, out: &mut Vec<u8>) {
+    match reply {
+        ControlReply::Created(reply) => reply.append_to(out),
+        ControlReply::Grown(reply) => reply.append_to(out),
+        ControlReply::Altered(reply) => reply.append_to(out),
+        ControlReply::Deleted(reply) => reply.append_to(out),
+        ControlReply::ProducerId(reply) => reply.append_to(out),
+    }
 }

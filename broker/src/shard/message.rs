@@ -13,15 +13,14 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use protocol::api::{
-    AlterTopicReply, CreatePartitionsReply, CreateTopicReply, DeleteRecordsEntry, DeleteRecordsResult,
-    DeleteTopicReply, FetchParams, FetchResult, HeartbeatRequest, InitProducerIdReply, LeaveGroupRequest,
+    DeleteRecordsEntry, DeleteRecordsResult, FetchParams, FetchResult, HeartbeatRequest, LeaveGroupRequest,
     ListOffsetsEntry, ListOffsetsResult, OffsetCommitEntry, OffsetCommitRequest, OffsetDeleteRequest,
     OffsetFetchRequest, ProduceResult, ShardStats,
 };
 use protocol::model::{ErrorCode, PartitionIndex, ShardId, TopicId};
 
 use super::requests::FetchEntries;
-use crate::control::ClusterView;
+use crate::control::{ClusterView, ControlReply};
 use crate::groups::{JoinRefused, PartitionOutcome, Reply};
 
 /// A request that waits for answers, in the table of the shard its connection is on.
@@ -48,6 +47,8 @@ pub struct GroupAsk {
 pub enum GroupCall {
     Join(Bytes),
     Sync(Bytes),
+    KafkaJoin(KafkaCall),
+    KafkaSync(KafkaCall),
     Heartbeat(HeartbeatRequest),
     Leave(LeaveGroupRequest),
     Commit(OffsetCommitRequest),
@@ -55,6 +56,13 @@ pub enum GroupCall {
     DeleteOffsets(OffsetDeleteRequest),
     Describe,
     Delete,
+}
+
+/// A request of one of Kafka's clients as it came, and parsed once already.
+pub struct KafkaCall {
+    pub body: Bytes,
+    pub version: i16,
+    pub client_id: Box<str>,
 }
 
 impl GroupAsk {
@@ -77,8 +85,10 @@ impl GroupAsk {
     /// The reply when no coordinator can be asked.
     pub fn refused(&self, code: ErrorCode) -> Reply {
         match &self.call {
-            GroupCall::Join(_) => Reply::Join(Err(JoinRefused { code, member: "".into() })),
-            GroupCall::Sync(_) => Reply::Sync(Err(code)),
+            GroupCall::Join(_) | GroupCall::KafkaJoin(_) => {
+                Reply::Join(Err(JoinRefused { code, member: "".into() }))
+            }
+            GroupCall::Sync(_) | GroupCall::KafkaSync(_) => Reply::Sync(Err(code)),
             GroupCall::Heartbeat(_) => Reply::Heartbeat(code),
             GroupCall::Leave(_) => Reply::Leave(Err(code)),
             GroupCall::Commit(request) => {
@@ -162,25 +172,9 @@ pub enum ShardMessage {
         origin: Origin,
         stats: ShardStats,
     },
-    TopicCreated {
-        request: RequestKey,
-        reply: CreateTopicReply,
-    },
-    PartitionsCreated {
-        request: RequestKey,
-        reply: CreatePartitionsReply,
-    },
-    TopicAltered {
-        request: RequestKey,
-        reply: AlterTopicReply,
-    },
-    TopicDeleted {
-        request: RequestKey,
-        reply: DeleteTopicReply,
-    },
-    ProducerIdGiven {
-        request: RequestKey,
-        reply: InitProducerIdReply,
+    ControlDone {
+        origin: Origin,
+        reply: ControlReply,
     },
     /// The topics have changed: open and remove partitions, then tell the control thread.
     View(Arc<ClusterView>),

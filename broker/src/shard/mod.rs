@@ -26,10 +26,10 @@ use storage::log::{DurablePoint, Fence, LogState};
 use storage::store::{Events, OpenLog, Store};
 
 mod message;
-pub use message::{GroupAsk, GroupCall, Origin, RequestKey, ShardMessage};
+pub use message::{GroupAsk, GroupCall, KafkaCall, Origin, RequestKey, ShardMessage};
 
 mod requests;
-pub use requests::{FetchEntries, FetchPart, Pieces, Request, Requests, Waiting};
+pub use requests::{Asked, FetchEntries, FetchPart, Fetched, Pieces, Request, Requests, Waiting};
 
 mod partition;
 use partition::Appended;
@@ -182,7 +182,7 @@ impl Shard {
         if let Some(request) = done {
             self.credits.give_back(request.promised);
             self.touch(&request.connection.clone());
-            request.reply();
+            request.reply(self);
         }
     }
 

@@ -345,6 +345,29 @@ impl Partition {
         self.check_epoch(epoch)
     }
 
+    /// The first record with the largest timestamp of all that are readable.
+    pub async fn find_max_time(
+        &self,
+        store: &Store<ShardDisk>,
+    ) -> Result<Option<(Offset, Timestamp)>, ErrorCode> {
+        let newest = self.log.read(|log| log.max_timestamp());
+        let mut found = self.find_time(store, newest).await?;
+        // What had the largest time may be deleted, or not be durable yet: then it is searched for, since
+        // there is a record at or after every time up to the largest.
+        let (mut low, mut high) = (-1, if found.is_some() { -1 } else { newest.millis() });
+        while low < high {
+            let middle = high - (high - low) / 2;
+            match self.find_time(store, Timestamp::from_millis(middle)).await? {
+                Some((offset, time)) => {
+                    found = Some((offset, time));
+                    low = time.millis();
+                }
+                None => high = middle - 1,
+            }
+        }
+        Ok(found)
+    }
+
     /// The first record whose timestamp is `time` or later, and its timestamp.
     pub async fn find_time(
         &self,

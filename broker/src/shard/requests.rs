@@ -16,10 +16,13 @@ use protocol::model::{CorrelationId, ErrorCode, ShardId};
 use slab::Slab;
 use smallvec::SmallVec;
 
+use super::Shard;
 use super::message::RequestKey;
 use crate::connection::{Connection, Piece};
+use crate::control::ControlReply;
 use crate::groups::Reply;
 use crate::handlers;
+use crate::kafka_api;
 
 /// A record set: seldom more than the rest of one chunk and the next one.
 pub type Pieces = SmallVec<[Piece; 2]>;
@@ -61,12 +64,26 @@ pub enum Waiting {
         unknown: Vec<usize>,
         replies: Vec<Option<Reply>>,
     },
-    Control,
+    Control {
+        replies: SmallVec<[Option<ControlReply>; 1]>,
+    },
+}
+
+/// In which protocol a request came, and what its reply needs to know of it.
+pub enum Asked {
+    Native(FrameHeader),
+    Kafka(Box<kafka_api::Asked>),
+}
+
+impl From<FrameHeader> for Asked {
+    fn from(header: FrameHeader) -> Asked {
+        Asked::Native(header)
+    }
 }
 
 pub struct Request {
     pub connection: Rc<Connection>,
-    pub header: FrameHeader,
+    pub asked: Asked,
     /// Parts that have not been answered.
     pub remaining: u32,
     pub waiting: Waiting,
@@ -83,13 +100,11 @@ impl Requests {
     pub fn begin(
         &mut self,
         connection: &Rc<Connection>,
-        header: FrameHeader,
+        asked: impl Into<Asked>,
         parts: u32,
         waiting: Waiting,
     ) -> RequestKey {
-        let request =
-            Request { connection: connection.clone(), header, remaining: parts, waiting, promised: 0 };
-        RequestKey(self.table.insert(request))
+        RequestKey(self.table.insert(Request::new(connection, asked, parts, waiting)))
     }
 
     /// Whether any request waits.
@@ -111,9 +126,22 @@ impl Requests {
 }
 
 impl Request {
+    pub fn new(
+        connection: &Rc<Connection>,
+        asked: impl Into<Asked>,
+        remaining: u32,
+        waiting: Waiting,
+    ) -> Request {
+        Request { connection: connection.clone(), asked: asked.into(), remaining, waiting, promised: 0 }
+    }
+
     /// Queues the reply of a request whose parts have all been answered.
-    pub fn reply(self) {
-        let Request { connection, header, waiting, .. } = self;
+    pub fn reply(self, shard: &Shard) {
+        let Request { connection, asked, waiting, .. } = self;
+        let header = match asked {
+            Asked::Native(header) => header,
+            Asked::Kafka(asked) => return kafka_api::reply(shard, &connection, *asked, waiting),
+        };
         let FrameHeader { api, correlation, .. } = header;
         match waiting {
             Waiting::Produce { results } => connection.reply(api, correlation, |out| {
@@ -136,7 +164,10 @@ impl Request {
             Waiting::Group { names, unknown, replies } => {
                 handlers::reply_group(&connection, header, names, &unknown, replies);
             }
-            Waiting::Control => panic!("BUG: the control thread's answer is its own reply"),
+            Waiting::Control { replies } => {
+                let reply = replies.into_iter().next().flatten().expect("BUG: one part, answered");
+                connection.reply(api, correlation, |out| handlers::write_control_reply(&reply, out));
+            }
         }
     }
 }

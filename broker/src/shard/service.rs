@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use kafka::header::HeaderError;
 use protocol::api::{HelloReply, HelloRequest, Message, VERSION};
 use protocol::frame::FrameHeader;
 use protocol::model::{ErrorCode, ShardId};
@@ -10,6 +11,7 @@ use protocol::model::{ErrorCode, ShardId};
 use super::{Shard, ShardMessage};
 use crate::connection::{Admission, Connection, Service};
 use crate::handlers;
+use crate::kafka_api;
 use crate::metrics::count;
 
 /// What an [`Rc`] of the shard can do as a connection's service.
@@ -66,6 +68,12 @@ impl Service for ShardService {
     fn request(&self, connection: &Rc<Connection>, header: FrameHeader, body: &[u8]) {
         count(&self.0.counters.requests, 1);
         handlers::dispatch(&self.0, connection, header, body);
+    }
+
+    fn kafka_request(&self, connection: &Rc<Connection>, frame: &[u8]) -> Result<(), HeaderError> {
+        count(&self.0.counters.requests, 1);
+        count(&self.0.counters.kafka_requests, 1);
+        kafka_api::dispatch(&self.0, connection, frame)
     }
 
     fn hand_over(&self, to: ShardId, connection: &Connection, received: &[u8]) {

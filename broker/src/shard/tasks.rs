@@ -26,7 +26,7 @@ use super::{
     housekeeping, remove_connection, wall_clock,
 };
 use crate::config::Config;
-use crate::connection::{Connection, serve};
+use crate::connection::{Connection, serve, serve_kafka};
 use crate::control::{ClusterView, ControlMessage, TopicView};
 use crate::handlers;
 use crate::metrics::{ShardCounters, count};
@@ -53,6 +53,8 @@ pub struct ShardStart {
     pub view: Arc<ClusterView>,
     pub checkpoint: Arc<Checkpoint>,
     pub listener: OwnedFd,
+    /// For Kafka's clients.
+    pub kafka_listener: Option<OwnedFd>,
     pub inbox: Receiver<ShardMessage>,
     pub pulse: Receiver<Instant>,
     pub peers: Vec<Sender<ShardMessage>>,
@@ -80,13 +82,13 @@ impl Shard {
 pub async fn run(start: ShardStart) {
     let ready = start.ready.clone();
     let stopped = start.stopped.clone();
-    let (inbox, listener) = (start.inbox.clone(), start.listener.try_clone());
+    let (inbox, listeners) = (start.inbox.clone(), clone_listeners(&start));
     runtime::spawn(feel_pulse(start.pulse.clone()));
-    let opened = match listener {
-        Ok(listener) => open(start).await.map(|shard| (shard, listener)),
+    let opened = match listeners {
+        Ok(listeners) => open(start).await.map(|shard| (shard, listeners)),
         Err(error) => Err(error.to_string()),
     };
-    let (shard, listener) = match opened {
+    let (shard, mut listeners) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             let _ = ready.send(Err(error)); // the starter has gone: nobody to tell
@@ -100,12 +102,11 @@ pub async fn run(start: ShardStart) {
     runtime::spawn(groups::run_clock(shard.clone()));
     housekeeping::begin(&shard);
     let _ = ready.send(Ok(shard.id)); // as above
-    let mut listener = Some(listener);
     while let Ok(message) = inbox.recv().await {
         match message {
             ShardMessage::Serve => {
-                if let Some(socket) = listener.take() {
-                    runtime::spawn(accept(shard.clone(), Listener::new(socket)));
+                for (socket, speaks) in listeners.drain(..) {
+                    runtime::spawn(accept(shard.clone(), Listener::new(socket), speaks));
                 }
             }
             ShardMessage::View(view) => {
@@ -117,6 +118,21 @@ pub async fn run(start: ShardStart) {
     }
     let result = stop(&shard, &inbox).await;
     let _ = stopped.send(result); // as above
+}
+
+/// Which protocol clients speak, by the port they came to.
+#[derive(Clone, Copy)]
+enum Speaks {
+    Native,
+    Kafka,
+}
+
+fn clone_listeners(start: &ShardStart) -> std::io::Result<Vec<(OwnedFd, Speaks)>> {
+    let mut listeners = vec![(start.listener.try_clone()?, Speaks::Native)];
+    if let Some(listener) = &start.kafka_listener {
+        listeners.push((listener.try_clone()?, Speaks::Kafka));
+    }
+    Ok(listeners)
 }
 
 /// Is woken from outside now and then, and notes how late; see [`crate::runtime::pulse`].
@@ -241,7 +257,7 @@ fn spawn_store_tasks(shard: &Rc<Shard>) {
     }
 }
 
-async fn accept(shard: Rc<Shard>, listener: Listener) {
+async fn accept(shard: Rc<Shard>, listener: Listener, speaks: Speaks) {
     while !shard.is_stopping() {
         match listener.accept().await {
             Ok(socket) => {
@@ -251,7 +267,7 @@ async fn accept(shard: Rc<Shard>, listener: Listener) {
                     tracing::warn!(open, peer = ?socket.peer(), "connection refused: listener.connections_max");
                     continue;
                 }
-                begin_connection(&shard, socket, Vec::new());
+                begin_connection(&shard, socket, speaks, Vec::new());
             }
             Err(error) => {
                 // Out of descriptors, most likely: give connections time to end.
@@ -262,7 +278,7 @@ async fn accept(shard: Rc<Shard>, listener: Listener) {
     }
 }
 
-fn begin_connection(shard: &Rc<Shard>, socket: Socket, received: Vec<u8>) {
+fn begin_connection(shard: &Rc<Shard>, socket: Socket, speaks: Speaks, received: Vec<u8>) {
     count(&shard.counters.connections, 1);
     count(&shard.counters.connections_now, 1);
     let connection = Connection::new(socket);
@@ -270,7 +286,10 @@ fn begin_connection(shard: &Rc<Shard>, socket: Socket, received: Vec<u8>) {
     let writer = connection.clone();
     runtime::spawn(async move { writer.write_waiting().await });
     runtime::spawn(async move {
-        serve(service, connection, received).await;
+        match speaks {
+            Speaks::Native => serve(service, connection, received).await,
+            Speaks::Kafka => serve_kafka(service, connection).await,
+        }
         remove_connection(&shard.connections);
         shard.counters.connections_now.set(shard.counters.connections_now.get() - 1);
     });
@@ -281,7 +300,7 @@ fn handle(shard: &Rc<Shard>, message: ShardMessage) {
     match message {
         ShardMessage::Adopt { socket, received } => {
             add_connection(&shard.connections);
-            begin_connection(shard, Socket::adopt(socket), received);
+            begin_connection(shard, Socket::adopt(socket), Speaks::Native, received);
         }
         ShardMessage::Produce { origin, topic, partition, records } => match shard.locate(topic, partition) {
             Place::Here(partition) => shard.append(&partition, &records, origin),
@@ -308,15 +327,7 @@ fn handle(shard: &Rc<Shard>, message: ShardMessage) {
             shard.send(origin.shard, ShardMessage::StatsDone { origin, stats: shard.stats() });
         }
         ShardMessage::StatsDone { origin, stats } => handlers::take_stats(shard, origin, stats),
-        ShardMessage::TopicCreated { request, reply } => handlers::topic_created(shard, request, &reply),
-        ShardMessage::PartitionsCreated { request, reply } => {
-            handlers::partitions_created(shard, request, &reply)
-        }
-        ShardMessage::TopicAltered { request, reply } => handlers::topic_altered(shard, request, &reply),
-        ShardMessage::TopicDeleted { request, reply } => handlers::topic_deleted(shard, request, &reply),
-        ShardMessage::ProducerIdGiven { request, reply } => {
-            handlers::producer_id_given(shard, request, &reply)
-        }
+        ShardMessage::ControlDone { origin, reply } => handlers::take_control_reply(shard, origin, reply),
         ShardMessage::View(_) | ShardMessage::Serve | ShardMessage::Stop => {
             unreachable!("BUG: the main task takes these itself")
         }

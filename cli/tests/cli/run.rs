@@ -141,7 +141,16 @@ impl Drop for Served {
 }
 
 fn serve(data_dir: &Path) -> Command {
-    let mut command = command(&["serve", "--listen", "127.0.0.1:0", "--set", "shards.cpus=0", "--data-dir"]);
+    let mut command = command(&[
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--kafka",
+        "127.0.0.1:0",
+        "--set",
+        "shards.cpus=0",
+        "--data-dir",
+    ]);
     // Small, so that several tests can run at a time.
     command.arg(data_dir).args(["--set", "shards.io_memory=16 MiB", "--set", "log.filter=warn"]);
     command

@@ -38,7 +38,15 @@ fn sigterm_ends_a_broker_in_order() {
 fn a_directory_has_one_broker() {
     let broker = Served::start();
     let data_dir = broker.dir.path().join("data");
-    let second = ringlog(&["serve", "--listen", "127.0.0.1:0", "--data-dir", data_dir.to_str().unwrap()]);
+    let second = ringlog(&[
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--kafka",
+        "127.0.0.1:0",
+        "--data-dir",
+        data_dir.to_str().unwrap(),
+    ]);
     assert_ne!(second.code, 0);
     assert!(second.err.contains("cannot start"), "{second:?}");
 }
@@ -46,7 +54,17 @@ fn a_directory_has_one_broker() {
 #[test]
 fn dev_leaves_nothing_behind() {
     let parent = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let mut dev = command(&["dev", "--port", "0", "--cpus", "0", "--dir", parent.path().to_str().unwrap()]);
+    let mut dev = command(&[
+        "dev",
+        "--port",
+        "0",
+        "--kafka-port",
+        "0",
+        "--cpus",
+        "0",
+        "--dir",
+        parent.path().to_str().unwrap(),
+    ]);
     let mut child = dev.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let _watchdog = Watchdog::over(&child);
     let mut line = String::new();

@@ -26,7 +26,15 @@ impl Broker {
         // An older build, to measure beside this one.
         let binary = std::env::var("RINGLOG_BINARY").unwrap_or(env!("CARGO_BIN_EXE_ringlog").to_owned());
         let mut command = Command::new(binary);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--set", "log.filter=warn"]);
+        command.args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--kafka",
+            "127.0.0.1:0",
+            "--set",
+            "log.filter=warn",
+        ]);
         for setting in settings {
             command.args(["--set", setting]);
         }

@@ -22,7 +22,18 @@ fn scratch(name: &str) -> PathBuf {
 
 fn serve(data_dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringlog"));
-    command.args(["serve", "--listen", "127.0.0.1:0", "--set", "shards.cpus=0", "--data-dir"]).arg(data_dir);
+    command
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--kafka",
+            "127.0.0.1:0",
+            "--set",
+            "shards.cpus=0",
+            "--data-dir",
+        ])
+        .arg(data_dir);
     command
 }
 
@@ -56,7 +67,15 @@ fn too_little_lockable_memory_is_named() {
     std::fs::copy(env!("CARGO_BIN_EXE_ringlog"), &binary).expect("/tmp is writable");
     let mut command = Command::new(&binary);
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir", "/tmp/ringlog-nobody"])
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--kafka",
+            "127.0.0.1:0",
+            "--data-dir",
+            "/tmp/ringlog-nobody",
+        ])
         .uid(65534)
         .gid(65534);
     sys::with_lockable_memory(&mut command, 64 << 10);
@@ -72,7 +91,7 @@ fn a_port_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = taken.local_addr().expect("bound").to_string();
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringlog"));
-    command.args(["serve", "--listen", &addr, "--data-dir"]).arg(dir.join("data"));
+    command.args(["serve", "--listen", &addr, "--kafka", "127.0.0.1:0", "--data-dir"]).arg(dir.join("data"));
     let said = refused(command);
     assert!(said.contains(&format!("cannot listen on {addr}")) && said.contains("in use"), "{said}");
 }

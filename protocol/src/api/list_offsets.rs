@@ -15,6 +15,8 @@ pub enum OffsetSpec {
     Earliest,
     /// The high watermark: where the next committed record will be.
     Latest,
+    /// The record with the largest timestamp (KIP-734).
+    MaxTimestamp,
     /// The first record whose timestamp is this or later.
     AtOrAfter(Timestamp),
 }
@@ -22,11 +24,13 @@ pub enum OffsetSpec {
 impl OffsetSpec {
     const LATEST: i64 = -1;
     const EARLIEST: i64 = -2;
+    const MAX_TIMESTAMP: i64 = -3;
 
     pub fn to_wire(self) -> i64 {
         match self {
             OffsetSpec::Latest => OffsetSpec::LATEST,
             OffsetSpec::Earliest => OffsetSpec::EARLIEST,
+            OffsetSpec::MaxTimestamp => OffsetSpec::MAX_TIMESTAMP,
             OffsetSpec::AtOrAfter(time) => time.millis().max(0),
         }
     }
@@ -35,6 +39,7 @@ impl OffsetSpec {
         Some(match value {
             OffsetSpec::LATEST => OffsetSpec::Latest,
             OffsetSpec::EARLIEST => OffsetSpec::Earliest,
+            OffsetSpec::MAX_TIMESTAMP => OffsetSpec::MaxTimestamp,
             0.. => OffsetSpec::AtOrAfter(Timestamp::from_millis(value)),
             _ => return None,
         })

@@ -175,6 +175,13 @@ impl<B: Buf> Log<B> {
         Some(self.read_of(segment, None))
     }
 
+    /// The largest timestamp of what lies in the files: records that are deleted or not durable yet count.
+    /// Below zero if none has one.
+    pub fn max_timestamp(&self) -> Timestamp {
+        let of_segments = self.segments.iter().filter(|segment| !segment.is_empty());
+        of_segments.map(|segment| segment.extent().max_timestamp).max().unwrap_or(Timestamp::NONE)
+    }
+
     /// Where to look for the first record at or after `time` in the segments that end behind `from`,
     /// oldest first; `None` if every record is older. A record of a batch counts as old as the newest of
     /// its batch until it is looked at.

@@ -99,7 +99,7 @@ fn left(leave: Result<Vec<groups::Left>, ErrorCode>) -> LeaveGroupReply {
 }
 
 /// `unknown` are the places of partitions that do not exist, about which the coordinator was not asked.
-fn committed(unknown: &[usize], outcomes: &[PartitionOutcome]) -> OffsetCommitReply {
+pub fn committed(unknown: &[usize], outcomes: &[PartitionOutcome]) -> OffsetCommitReply {
     let mut errors: Vec<ErrorCode> = outcomes.iter().map(|outcome| outcome.code).collect();
     for at in unknown {
         errors.insert(*at, ErrorCode::UnknownTopicOrPartition);

@@ -1,0 +1,150 @@
+//! ApiVersions and Metadata: who is there and what there is, from the view that all shards have.
+//!
+//!     Metadata ─ all exist, or none may be made ─▶ answered at once
+//!        └ topics are missing, and `kafka.auto_create_topics` ─▶ control thread makes them ─▶ answered then
+
+use kafka::messages::metadata::NO_OPERATIONS;
+use kafka::messages::{
+    ApiVersionsRequest, ApiVersionsResponse, MetadataBroker, MetadataPartition, MetadataRequest,
+    MetadataResponse, MetadataTopic,
+};
+use kafka::wire::Uuid;
+use kafka::{ErrorCode as KafkaCode, Malformed};
+use protocol::api::CreateTopicRequest;
+use protocol::model::{LeaderEpoch, TopicId, TopicName};
+
+use super::{Asked, Call, Shape};
+use crate::connection::Connection;
+use crate::control::{ClusterView, ControlMessage, TopicView};
+use crate::handlers;
+use crate::shard::{OFFSETS_TOPIC, Waiting};
+
+pub fn api_versions(call: Call<'_>) -> Result<(), Malformed> {
+    let request: ApiVersionsRequest<'_> = call.parse()?;
+    tracing::debug!(
+        client = call.header.client_id,
+        software = request.client_software_name,
+        version = request.client_software_version,
+        "a Kafka client connected"
+    );
+    call.respond(&ApiVersionsResponse::ours());
+    Ok(())
+}
+
+/// The topics that a request asks for.
+pub enum Wanted {
+    All,
+    /// By name, or by id where that is not zero.
+    These(Vec<(Uuid, Option<Box<str>>)>),
+}
+
+pub fn metadata(call: Call<'_>) -> Result<(), Malformed> {
+    let request: MetadataRequest<'_> = call.parse()?;
+    let wanted = match request.topics {
+        None => Wanted::All,
+        Some(topics) => {
+            Wanted::These(topics.iter().map(|topic| (topic.id, topic.name.map(Into::into))).collect())
+        }
+    };
+    let may_create = request.allow_auto_topic_creation
+        && call.shard.config.kafka.auto_create_topics
+        && !call.shard.is_stopping();
+    let missing = if may_create { missing(&call.shard.view(), &wanted) } else { Vec::new() };
+    let waiting = Waiting::Control { replies: missing.iter().map(|_| None).collect() };
+    let asked = call.asked(Shape::Metadata(wanted));
+    // Without a missing topic this answers at once. Whether a topic could be made is told by the view.
+    handlers::begin_entries(call.shard, call.connection, asked, missing, waiting, |shard, origin, name| {
+        let request = CreateTopicRequest {
+            name,
+            partitions: 0,
+            replication_factor: 0,
+            validate_only: false,
+            timeout_ms: 0,
+            configs: Vec::new(),
+        };
+        shard.send_to_control(ControlMessage::CreateTopic { asker: origin, request });
+    });
+    Ok(())
+}
+
+/// Names that a topic may have and none has.
+fn missing(view: &ClusterView, wanted: &Wanted) -> Vec<String> {
+    let Wanted::These(topics) = wanted else { return Vec::new() };
+    let names = topics.iter().filter_map(|(_, name)| name.as_deref());
+    let mut missing: Vec<String> = names
+        .filter(|name| view.topic(name).is_none() && TopicName::new(name).is_ok() && *name != OFFSETS_TOPIC)
+        .map(str::to_owned)
+        .collect();
+    missing.sort_unstable();
+    missing.dedup();
+    missing
+}
+
+pub fn reply(connection: &Connection, view: &ClusterView, asked: &Asked) {
+    let Shape::Metadata(wanted) = &asked.shape else { panic!("BUG: it names topics") };
+    let identity = &view.identity;
+    let (host, port) = &identity.kafka;
+    let node_id = node(view);
+    let cluster_id = identity.cluster.to_string();
+    let topics = match wanted {
+        Wanted::All => view.topics().map(|topic| describe(view, topic)).collect(),
+        Wanted::These(topics) => topics.iter().map(|(id, name)| find(view, id, name.as_deref())).collect(),
+    };
+    asked.respond(
+        connection,
+        &MetadataResponse {
+            throttle_ms: 0,
+            brokers: vec![MetadataBroker { node_id, host, port: i32::from(*port), rack: None }],
+            cluster_id: Some(&cluster_id),
+            controller_id: node_id,
+            topics,
+            cluster_authorized_operations: NO_OPERATIONS,
+        },
+    );
+}
+
+/// This broker's number, as Kafka's clients know it; the configuration keeps it in 31 bits.
+pub fn node(view: &ClusterView) -> i32 {
+    view.identity.node.get().cast_signed()
+}
+
+fn find<'a>(view: &'a ClusterView, id: &Uuid, name: Option<&'a str>) -> MetadataTopic<'a> {
+    let (found, error) = match name {
+        Some(name) if TopicName::new(name).is_err() => (None, KafkaCode::INVALID_TOPIC_EXCEPTION),
+        Some(name) => (view.topic(name), KafkaCode::UNKNOWN_TOPIC_OR_PARTITION),
+        None => (view.topic_by_id(TopicId::from_bytes(*id)), KafkaCode::UNKNOWN_TOPIC_ID),
+    };
+    match found {
+        Some(topic) => describe(view, topic),
+        None => MetadataTopic {
+            error,
+            name,
+            id: *id,
+            is_internal: false,
+            partitions: Vec::new(),
+            authorized_operations: NO_OPERATIONS,
+        },
+    }
+}
+
+fn describe<'a>(view: &ClusterView, topic: &'a TopicView) -> MetadataTopic<'a> {
+    let node = node(view);
+    let partition = |index: u32| MetadataPartition {
+        error: KafkaCode::NONE,
+        index: index.cast_signed(),
+        leader_id: node,
+        leader_epoch: LeaderEpoch::FIRST.get(),
+        replicas: vec![node],
+        in_sync: vec![node],
+        offline: Vec::new(),
+    };
+    let name = topic.name().as_str();
+    MetadataTopic {
+        error: KafkaCode::NONE,
+        name: Some(name),
+        id: topic.id().to_bytes(),
+        is_internal: name == OFFSETS_TOPIC,
+        partitions: (0..topic.partitions()).map(partition).collect(),
+        authorized_operations: NO_OPERATIONS,
+    }
+}

@@ -1,0 +1,157 @@
+//! Kafka's clients: their requests are done by the same parts as the native ones.
+//!
+//!     frame ─ header ─▶ api, version ─ parse ─▶ names and numbers
+//!        names ─ the shard's view ─▶ topic ids ─▶ handlers: produce, fetch, list offsets, ask a coordinator
+//!        results ─ with the layout of the request ─▶ response, in turn
+//!
+//! What a request is answered with depends on what it asked: names in their order, its version. That is its
+//! [`Asked`], kept with the request while it waits. Replies leave in the order of the requests of a
+//! connection, whichever is ready first. Errors have Kafka's numbers; the few of ours that Kafka has none
+//! for become those that make its clients do the same (`codes.rs`).
+
+use std::rc::Rc;
+
+use kafka::header::{HeaderError, RequestHeader, append_response};
+use kafka::messages::{Request, Response, api_versions};
+use kafka::{Api, Malformed};
+
+mod codes;
+use codes::code;
+
+mod layout;
+use layout::{Layout, Topic};
+
+mod data;
+mod groups;
+pub use groups::{join, sync};
+mod metadata;
+mod producer_ids;
+
+use crate::connection::{Connection, Turn};
+use crate::metrics::count;
+use crate::shard::{Shard, Waiting};
+
+/// What the reply to a request needs to know of it.
+pub struct Asked {
+    api: Api,
+    version: i16,
+    correlation: i32,
+    turn: Turn,
+    shape: Shape,
+}
+
+/// What a request named, where its reply names it again.
+enum Shape {
+    Plain,
+    Partitions(Layout),
+    /// Whether the fetch reads only what is committed.
+    Fetch(Layout, bool),
+    OffsetFetch(groups::OffsetFetchShape),
+    Metadata(metadata::Wanted),
+}
+
+impl From<Asked> for crate::shard::Asked {
+    fn from(asked: Asked) -> crate::shard::Asked {
+        crate::shard::Asked::Kafka(Box::new(asked))
+    }
+}
+
+/// A request on its way in.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    shard: &'a Rc<Shard>,
+    connection: &'a Rc<Connection>,
+    header: RequestHeader<'a>,
+    body: &'a [u8],
+}
+
+impl<'a> Call<'a> {
+    fn parse<R: Request<'a>>(&self) -> Result<R, Malformed> {
+        R::parse(self.body, self.header.version)
+    }
+
+    /// Takes the request's turn; exactly once, unless it has no reply.
+    fn asked(&self, shape: Shape) -> Asked {
+        let RequestHeader { api, version, correlation, .. } = self.header;
+        Asked { api, version, correlation, turn: self.connection.take_turn(), shape }
+    }
+
+    /// Answers at once.
+    fn respond(&self, response: &impl Response) {
+        self.asked(Shape::Plain).respond(self.connection, response);
+        self.shard.touch(self.connection);
+    }
+}
+
+impl Asked {
+    fn respond(&self, connection: &Connection, response: &impl Response) {
+        connection.reply_in_turn(self.turn, |outbox| {
+            outbox.with_head(|out| {
+                append_response(out, self.version, self.correlation, response);
+            });
+        });
+    }
+}
+
+/// Takes a request, without its length. An error ends the connection, as with Kafka.
+pub fn dispatch(shard: &Rc<Shard>, connection: &Rc<Connection>, frame: &[u8]) -> Result<(), HeaderError> {
+    match try_dispatch(shard, connection, frame) {
+        // The client learns which versions there are, and asks again (KIP-511).
+        Err(HeaderError::UnsupportedVersion { api: Api::ApiVersions, correlation, .. }) => {
+            connection.reply_in_turn(connection.take_turn(), |outbox| {
+                outbox.with_head(|out| {
+                    api_versions::append_unsupported(out, correlation);
+                });
+            });
+            shard.touch(connection);
+            Ok(())
+        }
+        Err(error) => {
+            count(&shard.counters.invalid_requests, 1);
+            Err(error)
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+fn try_dispatch(shard: &Rc<Shard>, connection: &Rc<Connection>, frame: &[u8]) -> Result<(), HeaderError> {
+    let (header, body) = kafka::header::parse(frame)?;
+    let call = Call { shard, connection, header, body };
+    match header.api {
+        Api::ApiVersions => metadata::api_versions(call)?,
+        Api::Metadata => metadata::metadata(call)?,
+        Api::Produce => data::produce(call)?,
+        Api::Fetch => data::fetch(call)?,
+        Api::ListOffsets => data::list_offsets(call)?,
+        Api::InitProducerId => producer_ids::init(call)?,
+        Api::FindCoordinator => groups::find_coordinator(call)?,
+        Api::JoinGroup => groups::join_group(call)?,
+        Api::SyncGroup => groups::sync_group(call)?,
+        Api::Heartbeat => groups::heartbeat(call)?,
+        Api::LeaveGroup => groups::leave_group(call)?,
+        Api::OffsetCommit => groups::offset_commit(call)?,
+        Api::OffsetFetch => groups::offset_fetch(call)?,
+        api => return Err(HeaderError::UnknownApi { key: api.key() }),
+    }
+    Ok(())
+}
+
+/// Queues the reply to a request whose parts have all been answered.
+pub fn reply(shard: &Shard, connection: &Connection, asked: Asked, waiting: Waiting) {
+    match waiting {
+        Waiting::Produce { results } => data::reply_produce(connection, asked, &results),
+        Waiting::Fetch { results, .. } => data::reply_fetch(connection, asked, results),
+        Waiting::ListOffsets { results } => data::reply_list_offsets(connection, &asked, &results),
+        Waiting::Group { unknown, replies, .. } => groups::reply(connection, asked, &unknown, replies),
+        Waiting::Control { replies } => {
+            let replies = replies.into_iter().map(|reply| reply.expect("BUG: a part without an answer"));
+            match asked.api {
+                Api::InitProducerId => producer_ids::reply(connection, &asked, replies),
+                Api::Metadata => metadata::reply(connection, &shard.view(), &asked),
+                api => panic!("BUG: {api} is not asked of the control thread"),
+            }
+        }
+        Waiting::DeleteRecords { .. } => panic!("BUG: not asked by Kafka's clients"),
+        Waiting::Stats { .. } => panic!("BUG: Kafka has no such request"),
+    }
+}
