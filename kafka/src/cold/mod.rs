@@ -23,7 +23,7 @@ mod tables;
 
 /// Bytes that an item of a request takes at most, beyond those it has in the frame: a struct of the crate
 /// with its tree of tagged fields, or one tagged field in such a tree, as it grows.
-pub const MEMORY_PER_ITEM: usize = 512;
+pub const MEMORY_PER_ITEM: usize = 128;
 
 /// A response that could not be written: a value is set that its version has no room for.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
