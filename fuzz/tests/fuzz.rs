@@ -40,6 +40,11 @@ fn messages() {
 }
 
 #[test]
+fn kafka() {
+    run("kafka");
+}
+
+#[test]
 fn batch() {
     run("batch");
 }

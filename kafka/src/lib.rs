@@ -35,3 +35,5 @@ pub mod frame;
 pub mod header;
 
 pub mod messages;
+
+pub mod cold;

@@ -1,6 +1,7 @@
 //! What is fuzzed: each parser of bytes that somebody else wrote, or a disk garbled.
 //!
 //!     wire     frame, messages          from any client (groups.rs: those about groups)
+//!     kafka    requests of Kafka         from any client of the Kafka port
 //!     batches  batch, decompress        from any producer, and from the disk
 //!     files    index, checkpoint        from the disk
 //!     disk     recovery                 from the disk, all files of a partition at once
@@ -11,15 +12,18 @@ mod wire;
 
 mod groups;
 
+mod kafka;
+
 mod batches;
 
 mod files;
 
 mod disk;
 
-pub const ALL: [&Target; 7] = [
+pub const ALL: [&Target; 8] = [
     &wire::FRAME,
     &wire::MESSAGES,
+    &kafka::KAFKA,
     &batches::BATCH,
     &batches::DECOMPRESS,
     &files::INDEX,
