@@ -82,6 +82,8 @@ pub async fn run(run: &Run<'_>) -> Result<Results> {
     let (sending, begin) = run.measure(&mut watch, &control, flags.duration, pin!(producers)).await?;
     let late = read_the_rest(run, &groups, &mut watch, &mut found).await?;
     found.taken = groups.taken() - taken;
+    // The warm-up's too: what it leaves under way would count on one side only.
+    found.fan_out = (sending.acked > 0).then(|| groups.delivered() as f64 / sending.acked as f64);
     let receivings = groups.leave_all().await?;
     finish(run, watch, &begin, sending, Got { receivings, late, found }).await
 }
@@ -171,7 +173,7 @@ struct Got {
 }
 
 async fn finish(run: &Run<'_>, watch: Watch, begin: &Begin, sending: Sending, got: Got) -> Result<Results> {
-    let Got { receivings, late, mut found } = got;
+    let Got { receivings, late, found } = got;
     let usage = run.usage_since(begin).await?;
     let Totals { intervals, produce, consume, lag, .. } = watch.finish();
     let verdict = receivings.iter().filter_map(|receiving| sending.verdict(receiving)).reduce(Verdict::plus);
@@ -179,8 +181,6 @@ async fn finish(run: &Run<'_>, watch: Watch, begin: &Begin, sending: Sending, go
     let mut failures = sending.failures;
     failures.messages.extend(late);
     receivings.into_iter().for_each(|receiving| failures.add(receiving.failures));
-    let counts = produce.as_ref().zip(consume.as_ref()).map(|(sent, got)| (sent.records, got.records));
-    found.fan_out = counts.filter(|(sent, _)| *sent > 0).map(|(sent, got)| got as f64 / sent as f64);
     let results = Results {
         intervals,
         end_to_end: consume.as_ref().map(|sample| sample.latency.clone()),

@@ -4,6 +4,7 @@
 //!        └─ listener ─▶ ownership         told to leave ─▶ close: commit, leave ─▶ Report
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ringlog_client::{ConsumeError, ConsumedRecord, Consumer, RebalanceListener, TopicPartition};
@@ -81,6 +82,7 @@ impl MemberTask {
 
     fn note(&self, records: &[ConsumedRecord]) {
         let now = Moment::now();
+        self.group.delivered.fetch_add(records.len() as u64, Ordering::Relaxed);
         for run in records.chunk_by(|a, b| a.partition == b.partition) {
             let last = run.last().expect("BUG: a run of no records");
             self.group.arrivals.handle(last.partition.get() as usize, last.offset.get() + 1, now);

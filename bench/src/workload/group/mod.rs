@@ -9,6 +9,7 @@
 //! Members share a few clients where there are many, and so their control connections; each has a connection to
 //! its coordinator and, if it has partitions, one for fetches.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ use member::{Listener, MemberTask};
 pub struct Group {
     pub name: String,
     pub arrivals: Arrivals,
+    /// Records that members got, as often as they did.
+    delivered: AtomicU64,
     ownership: Mutex<Ownership>,
 }
 
@@ -86,6 +89,7 @@ impl<'a> Groups<'a> {
             // Of this run alone: a group that is there already has offsets.
             name: format!("{topic}-{}-{index}", std::process::id()),
             arrivals: Arrivals::new(partitions),
+            delivered: AtomicU64::new(0),
             ownership: Mutex::new(Ownership::new(partitions, Moment::now())),
         };
         let groups = (0..count).map(|index| Arc::new(group(index))).collect();
@@ -177,6 +181,11 @@ impl<'a> Groups<'a> {
     /// Partitions that were taken from members so far: that says whether there were rebalances.
     pub fn taken(&self) -> u64 {
         self.groups.iter().map(|group| group.ownership().taken()).sum()
+    }
+
+    /// Records that all groups together got so far.
+    pub fn delivered(&self) -> u64 {
+        self.groups.iter().map(|group| group.delivered.load(Ordering::Relaxed)).sum()
     }
 
     /// By group, the records up to `ends` that it has not got.
