@@ -45,6 +45,11 @@ impl Field {
             "consume" => &["consume/latency_us"],
             "before" => &["drain/before_us"],
             "during" => &["drain/during_us"],
+            "rest" => &["rebalance/rest_us"],
+            "join" => &["rebalance/join/unmoved_us"],
+            "join_moved" => &["rebalance/join/moved_us"],
+            "leave" => &["rebalance/leave/unmoved_us"],
+            "leave_moved" => &["rebalance/leave/moved_us"],
             _ => &[],
         };
         let rates: &[&str] = match place {
@@ -68,6 +73,13 @@ impl Field {
             "cpu_s" if place == "client" => field(Kind::Cost, under(&["client"])),
             "catch_up_s" | "p50_ratio" | "p99_ratio" if place == "drain" => {
                 field(Kind::Cost, under(&["drain"]))
+            }
+            "stable_s" | "moved" | "minimum" if matches!(place, "join" | "leave") => {
+                field(Kind::Cost, vec![format!("/rebalance/{place}/{figure}")])
+            }
+            "fan_out" if place == "groups" => field(Kind::Count, under(&["groups"])),
+            "lag_max" | "joined_s" | "rss_per_member_bytes" | "resting_cores" if place == "groups" => {
+                field(Kind::Cost, under(&["groups"]))
             }
             "ready_s" | "lost" if place == "restart" => field(Kind::Cost, under(&["restart"])),
             _ if place == "broker" => field(Kind::Count, under(&["broker", "broker/counters"])),
@@ -98,7 +110,9 @@ const QUANTILES: [&str; 8] = ["p50", "p90", "p99", "p999", "p9999", "p99999", "m
 const VERIFIED: [&str; 4] = ["lost", "duplicated", "reordered", "corrupt"];
 const KNOWN: &str = "p50, p90, p99, p999, p9999, p99999, max, mean (of acks, or e2e.p99, consume.p99, before.p99, \
      during.p99), mb_per_s, records_per_s, records, bytes (or consume.mb_per_s), lost, duplicated, reordered, corrupt, \
-     elapsed_s, drain.mb_per_s, drain.catch_up_s, drain.p99_ratio, \
+     rest.p99, join.p99, join_moved.p99, leave.p99, leave_moved.p99 (silence of partitions), join.stable_s, \
+     join.moved, join.minimum (or leave.…), groups.fan_out, groups.lag_max, groups.joined_s, \
+     groups.rss_per_member_bytes, groups.resting_cores, elapsed_s, drain.mb_per_s, drain.catch_up_s, drain.p99_ratio, \
      restart.ready_s, restart.lost, broker.cpu_s, broker.COUNTER, client.cpu_s, \
      limits.LIMIT";
 

@@ -1,7 +1,7 @@
 //! What Linux tells in `/proc`: processor time, memory, the machine.
 //!
 //!     /proc/PID/stat      utime + stime of all threads, ended ones too, in ticks of 10 ms
-//!     /proc/PID/status    VmHWM, the peak of resident memory
+//!     /proc/PID/status    VmRSS, VmHWM: resident memory, and its peak
 //!     /proc/stat          busy time of each core, whoever made it busy, softirqs too
 //!     /proc/self/mountinfo  the filesystem under a path
 //!
@@ -51,15 +51,24 @@ pub fn has_ended(pid: u32) -> bool {
     matches!(state, None | Some('Z' | 'X'))
 }
 
-/// The most memory that a process has had resident so far, in bytes.
-pub fn rss_peak_bytes(pid: u32) -> Result<u64> {
-    let path = format!("/proc/{pid}/status");
-    let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    parse_rss_peak(&status).with_context(|| format!("no VmHWM in {path}"))
+/// Memory that a process has resident, in bytes.
+pub fn rss_bytes(pid: u32) -> Result<u64> {
+    memory(pid, "VmRSS:")
 }
 
-fn parse_rss_peak(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+/// The most memory that a process has had resident so far, in bytes.
+pub fn rss_peak_bytes(pid: u32) -> Result<u64> {
+    memory(pid, "VmHWM:")
+}
+
+fn memory(pid: u32, name: &str) -> Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    parse_memory(&status, name).with_context(|| format!("no {name} in {path}"))
+}
+
+fn parse_memory(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }
@@ -141,9 +150,11 @@ mod tests {
     }
 
     #[test]
-    fn peak_memory_is_read_in_bytes() {
-        assert_eq!(parse_rss_peak("Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t 1 kB\n"), Some(2 << 20));
-        assert_eq!(parse_rss_peak("Name:\tx\n"), None);
+    fn memory_is_read_in_bytes() {
+        let status = "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t 1 kB\n";
+        assert_eq!(parse_memory(status, "VmHWM:"), Some(2 << 20));
+        assert_eq!(parse_memory(status, "VmRSS:"), Some(1 << 10));
+        assert_eq!(parse_memory("Name:\tx\n", "VmRSS:"), None);
     }
 
     #[test]
@@ -173,6 +184,7 @@ mod tests {
         let pid = std::process::id();
         assert!(cpu_seconds(pid).unwrap() >= 0.0);
         assert!(rss_peak_bytes(pid).unwrap() > 1 << 20);
+        assert!(rss_bytes(pid).unwrap() > 1 << 20);
         assert!(busy_seconds(&[0]).unwrap() > 0.0);
         assert!(!has_ended(pid));
         assert!(thread_seconds().contains_key(&pid));

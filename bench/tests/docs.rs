@@ -1,7 +1,7 @@
 //! The commands of docs/bench.md, and those of the README that are the load generator's, run as they stand
 //! there but shorter.
 //!
-//!     $ target/release/bench produce --duration 5s      times become 200 ms, counts 5,000 records,
+//!     $ target/release/bench produce --duration 5s      times become 200 ms, counts 5,000 records, groups are small,
 //!                                                       and the machine's limits are not measured
 //!
 //! A test for each section, and one that no section is left out.
@@ -35,6 +35,9 @@ fn shortened(command: &str) -> String {
             "--duration" => "200ms",
             "--records" => "5k",
             "--repeat" => "1",
+            "--groups" => "3",
+            "--members" => "3",
+            "--partitions" => "8",
             _ => words[at],
         };
     }
@@ -79,12 +82,13 @@ fn check(document: &str, title: &str, name: &str) {
 }
 
 /// Each section by its title, and the name of its test.
-const SECTIONS: [(&str, &str); 7] = [
+const SECTIONS: [(&str, &str); 8] = [
     ("A first run", "first"),
     ("Open and closed loop", "loops"),
     ("A machine with moods", "moods"),
     ("Before and after a change", "change"),
     ("What one load does to another", "loads"),
+    ("Groups of consumers", "groups"),
     ("The whole suite", "suite"),
     ("For CI, and for people", "ci"),
 ];
@@ -125,6 +129,11 @@ fn before_and_after_are_compared() {
 #[test]
 fn one_load_runs_beside_another() {
     check_section("loads");
+}
+
+#[test]
+fn groups_are_measured() {
+    check_section("groups");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ringlog_client as client;
 
-use super::{Flags, Stream, Workload};
+use super::{Flags, Keys, Stream, Workload};
 use crate::verify::stamp::VERIFIED_LEN_MIN;
 
 impl Flags {
@@ -15,9 +15,8 @@ impl Flags {
         if self.verify && self.record_size < VERIFIED_LEN_MIN as u64 {
             return Err(format!("--verify needs records of {VERIFIED_LEN_MIN} bytes or more"));
         }
-        let reads = workload != Workload::Produce;
-        let reads = reads && workload != Workload::Mixed;
-        if self.verify && reads && self.consumers > self.partitions as usize {
+        let deals_out = matches!(workload, Workload::Consume | Workload::Pubsub | Workload::Drain);
+        if self.verify && deals_out && self.consumers > self.partitions as usize {
             return Err("--verify needs a partition for each consumer: others read the same twice".to_owned());
         }
         let has_history = matches!(workload, Workload::Consume | Workload::Drain);
@@ -36,6 +35,7 @@ impl Flags {
         if self.rate.is_some() && workload == Workload::Consume {
             return Err("--rate is for what sends, and consume does not".to_owned());
         }
+        self.check_groups(workload)?;
         self.check_kill(workload)?;
         self.check_mix(workload)?;
         if self.interval < Duration::from_millis(10) {
@@ -47,6 +47,25 @@ impl Flags {
             return Err("sizes of records and batches end at 128m, of buffers at 4g".to_owned());
         }
         Ok(())
+    }
+
+    fn check_groups(&self, workload: Workload) -> Result<(), String> {
+        let open_loop = self.outstanding.is_none() && self.records.is_none();
+        match workload {
+            Workload::Rebalance if !open_loop => {
+                Err("a rebalance has a --rate and a --duration, and ends by itself".to_owned())
+            }
+            Workload::Rebalance if self.key != Keys::None => {
+                Err("a rebalance sends to each partition in turn: keys would not".to_owned())
+            }
+            Workload::Rebalance if (self.partitions as usize) <= self.group.members => {
+                Err("a rebalance needs --partitions for all --members and one more".to_owned())
+            }
+            Workload::Groups if self.verify || self.rate.is_some() || self.records.is_some() => {
+                Err("groups sends nothing: there is nothing to verify, count or pace".to_owned())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What was acknowledged is counted, not numbered: a record that is stored twice would hide a lost one.
@@ -97,6 +116,12 @@ mod tests {
         assert!(why("--mix a:size=1k", Workload::Produce).contains("mixed"));
         assert!(why("--mix a --mix a", Workload::Mixed).contains("two topics"));
         assert!(why("--mix a:size=4 --verify", Workload::Mixed).contains("--mix a: --verify"));
+        assert!(why("", Workload::Rebalance).contains("one more"));
+        assert!(why("--partitions 9 --records 5", Workload::Rebalance).contains("ends by itself"));
+        assert!(why("--partitions 9 --key seq", Workload::Rebalance).contains("keys"));
+        assert!(why("--verify", Workload::Groups).contains("nothing to verify"));
+        assert_eq!(flags("--partitions 5").check(Workload::Rebalance), Ok(()));
+        assert_eq!(flags("--verify --consumers 2").check(Workload::Fanout), Ok(()));
         assert_eq!(flags("--verify --record-size 16").check(Workload::Produce), Ok(()));
         assert_eq!(flags("--records 1 --duration 1s").check(Workload::Consume), Ok(()));
     }

@@ -1,6 +1,7 @@
 //! The command line: what is asked for, in units that cannot be mixed up.
 //!
 //!     bench produce | consume | pubsub | drain | mixed      drive a broker, ours or one that is running
+//!     bench fanout | rebalance | groups                     the same through groups of consumers
 //!     bench suite | sweep                                   many of these, each in a process of its own
 //!     bench compare A.json B.json                           two results beside each other
 //!     bench limits                                          the raw limits of this machine alone
@@ -26,6 +27,9 @@ pub use values::{Acks, Keys, Workload};
 
 mod mix;
 pub use mix::Stream;
+
+mod groups;
+pub use groups::GroupFlags;
 
 mod tools;
 pub use tools::{BrokerFlags, CompareFlags, LimitsFlags, SuiteFlags, SweepFlags};
@@ -53,6 +57,12 @@ pub enum Command {
     Drain(Flags),
     /// Several topics at once, with records of different sizes: see --mix.
     Mixed(Flags),
+    /// Producers and several groups of consumers, each of which gets everything.
+    Fanout(Flags),
+    /// One group under load: a member joins, later one leaves. How long is each partition silent?
+    Rebalance(Flags),
+    /// Groups that read nothing: what joining and heartbeats cost the broker.
+    Groups(Flags),
     /// The scenarios B1 to B15, a broker of its own for each, and one table.
     Suite(SuiteFlags),
     /// One parameter over several values, alternated, medians beside each other.
@@ -76,6 +86,9 @@ impl Command {
             Command::Pubsub(flags) => Some((Workload::Pubsub, flags)),
             Command::Drain(flags) => Some((Workload::Drain, flags)),
             Command::Mixed(flags) => Some((Workload::Mixed, flags)),
+            Command::Fanout(flags) => Some((Workload::Fanout, flags)),
+            Command::Rebalance(flags) => Some((Workload::Rebalance, flags)),
+            Command::Groups(flags) => Some((Workload::Groups, flags)),
             _ => None,
         }
     }
@@ -113,7 +126,8 @@ pub struct Flags {
     /// Each has its own client and its own connections.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_some)]
     pub producers: usize,
-    /// Partitions are dealt out to them; more consumers than partitions read the same ones.
+    /// Partitions are dealt out to them; more consumers than partitions read the same ones. Of fanout and groups:
+    /// in each group, which shares the partitions out itself.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_some)]
     pub consumers: usize,
 
@@ -123,7 +137,8 @@ pub struct Flags {
     /// How many records, all producers together; of a mix, in each topic; of a drain, its history.
     #[arg(long, value_name = "N", value_parser = units::parse_count)]
     pub records: Option<u64>,
-    /// For how long [default: 10s, if no number of records is given]; of a drain, the producers alone [3s].
+    /// For how long [default: 10s, if no number of records is given]; of a drain, the producers alone [3s]; of a
+    /// rebalance, before the first change [3s].
     #[arg(long, value_name = "TIME", value_parser = units::parse_duration)]
     #[serde(serialize_with = "optional_seconds")]
     pub duration: Option<Duration>,
@@ -168,6 +183,10 @@ pub struct Flags {
     /// Ignore which shard owns a partition: the broker forwards from core to core.
     #[arg(long)]
     pub no_routing: bool,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub group: GroupFlags,
 
     /// So many clients connect, ask one thing, and are gone, over and over, beside the load.
     #[arg(long, value_name = "N", value_parser = parse_some)]
@@ -228,6 +247,10 @@ impl Flags {
             if self.outstanding.is_none() {
                 self.rate.get_or_insert(DRAIN_RATE);
             }
+        }
+        if workload == Workload::Rebalance {
+            self.duration.get_or_insert(REBALANCE_ALONE);
+            self.rate.get_or_insert(REBALANCE_RATE * f64::from(self.partitions));
         }
         if workload == Workload::Mixed && self.mix.is_empty() {
             self.mix = Stream::default_mix();
@@ -293,10 +316,18 @@ fn as_text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S:
     serializer.collect_str(value)
 }
 
+fn as_name<S: Serializer>(assignor: &client::Assignor, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(assignor.name())
+}
+
 const DURATION: Duration = Duration::from_secs(10);
 /// How long a drain's producers are alone.
 const DRAIN_ALONE: Duration = Duration::from_secs(3);
 const DRAIN_RATE: f64 = 10_000.0;
+/// How long a group reads before it is changed.
+const REBALANCE_ALONE: Duration = Duration::from_secs(3);
+/// For each partition.
+const REBALANCE_RATE: f64 = 10.0;
 const WARMUP: Duration = Duration::from_secs(1);
 const PRELOAD_BYTES: u64 = 1 << 30;
 const PRELOAD_RECORDS_MAX: u64 = 20_000_000;
@@ -345,6 +376,12 @@ pub mod tests {
         let flags = flags("").resolved(Workload::Drain);
         assert_eq!((flags.records, flags.rate), (Some(1 << 20), Some(DRAIN_RATE)));
         assert_eq!((flags.duration, flags.warmup()), (Some(DRAIN_ALONE), WARMUP));
+    }
+
+    #[test]
+    fn a_rebalance_has_a_rate_for_each_partition() {
+        let flags = flags("--partitions 30").resolved(Workload::Rebalance);
+        assert_eq!((flags.rate, flags.duration), (Some(300.0), Some(REBALANCE_ALONE)));
     }
 
     #[test]

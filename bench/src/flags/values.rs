@@ -19,6 +19,9 @@ pub enum Workload {
     Pubsub,
     Drain,
     Mixed,
+    Fanout,
+    Rebalance,
+    Groups,
 }
 
 impl fmt::Display for Workload {
@@ -29,6 +32,9 @@ impl fmt::Display for Workload {
             Workload::Pubsub => "pubsub",
             Workload::Drain => "drain",
             Workload::Mixed => "mixed",
+            Workload::Fanout => "fanout",
+            Workload::Rebalance => "rebalance",
+            Workload::Groups => "groups",
         })
     }
 }

@@ -16,10 +16,10 @@ use crate::clock::Moment;
 pub fn gb_per_second(cores: &Cores, buffer_bytes: usize, stretch: Duration) -> Result<f64> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen on loopback")?;
     let mut sender = TcpStream::connect(listener.local_addr()?).context("cannot connect over loopback")?;
-    let (mut receiver, _) = listener.accept().context("cannot accept over loopback")?;
+    let (receiver, _) = listener.accept().context("cannot accept over loopback")?;
     let received = std::thread::scope(|scope| {
         scope.spawn(|| on_cores(&cores.client, || send(&mut sender, buffer_bytes, stretch)));
-        on_cores(&cores.broker, || receive(&mut receiver, buffer_bytes, stretch))
+        on_cores(&cores.broker, move || receive(receiver, buffer_bytes, stretch))
     });
     received.context("loopback failed")
 }
@@ -31,7 +31,9 @@ fn send(stream: &mut TcpStream, buffer_bytes: usize, stretch: Duration) {
     while Moment::now() < end && stream.write_all(&buffer).is_ok() {}
 }
 
-fn receive(stream: &mut TcpStream, buffer_bytes: usize, stretch: Duration) -> std::io::Result<f64> {
+/// Closes the stream at the end, which resets it: a sender that waits for room in a window that was only shut
+/// down would wait for ever.
+fn receive(mut stream: TcpStream, buffer_bytes: usize, stretch: Duration) -> std::io::Result<f64> {
     let mut buffer = vec![0; buffer_bytes];
     let (start, mut bytes) = (Moment::now(), 0_u64);
     let end = start.plus(stretch);
@@ -47,7 +49,6 @@ fn receive(stream: &mut TcpStream, buffer_bytes: usize, stretch: Duration) -> st
             break now.since(start);
         }
     };
-    stream.shutdown(std::net::Shutdown::Both)?;
     Ok(bytes as f64 / 1e9 / elapsed.as_secs_f64())
 }
 

@@ -35,7 +35,7 @@ impl Header<'_> {
     fn load(&self) -> String {
         let flags = self.flags;
         let load = match (flags.rate, flags.outstanding) {
-            _ if self.workload == Workload::Consume => String::new(),
+            _ if matches!(self.workload, Workload::Consume | Workload::Groups) => String::new(),
             (Some(rate), _) => format!(", open loop at {} records/s", thousands(rate as u64)),
             (None, Some(records)) => format!(", closed loop with {} outstanding", thousands(records as u64)),
             (None, None) => ", closed loop".to_owned(),
@@ -49,6 +49,12 @@ impl Header<'_> {
             Workload::Produce => String::new(),
             Workload::Consume | Workload::Pubsub | Workload::Drain | Workload::Mixed => {
                 format!(", {}", count(flags.consumers, "consumer"))
+            }
+            Workload::Fanout | Workload::Groups => {
+                format!(", {} of {}", count(flags.group.groups, "group"), count(flags.consumers, "member"))
+            }
+            Workload::Rebalance => {
+                format!(", {}, {}", count(flags.group.members, "member"), flags.group.assignor.name())
             }
         };
         let (producers, partitions) =

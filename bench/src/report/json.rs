@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use super::groups::{Grouped, Rebalanced};
 use super::verdict::Judgement;
 use crate::flags::{Flags, Workload};
 use crate::limits::Limits;
@@ -32,6 +33,8 @@ pub struct Document<'a> {
     /// Of `--kill`.
     restart: Option<Restart>,
     streams: Vec<Streamed>,
+    groups: Option<Grouped>,
+    rebalance: Option<Rebalanced>,
     /// By name, the curve of latency by percentile.
     curves: BTreeMap<String, Vec<Point>>,
 }
@@ -98,7 +101,7 @@ struct Consumed {
 }
 
 #[derive(Serialize)]
-struct Micros {
+pub struct Micros {
     p50: f64,
     p90: f64,
     p99: f64,
@@ -180,6 +183,8 @@ impl<'a> Document<'a> {
             drain: results.drain.as_ref().map(Drained::of),
             restart: results.restart,
             streams: results.streams.iter().map(Streamed::of).collect(),
+            groups: results.groups.as_ref().map(Grouped::of),
+            rebalance: results.rebalance.as_ref().map(Rebalanced::of),
             curves: super::latencies(results).map(|(name, latency)| (name, curve(latency))).collect(),
         }
     }
@@ -236,7 +241,7 @@ impl Produced {
 }
 
 impl Micros {
-    fn of(latency: &Latency) -> Option<Micros> {
+    pub fn of(latency: &Latency) -> Option<Micros> {
         let Percentiles { p50, p90, p99, p999, p9999, p99999, max, mean } = latency.percentiles()?;
         let us = |ns: u64| ns as f64 / 1e3;
         Some(Micros {
@@ -319,6 +324,8 @@ mod tests {
             "drain",
             "restart",
             "streams",
+            "groups",
+            "rebalance",
             "curves",
         ];
         assert_eq!(keys(&full), sorted(top));

@@ -23,6 +23,8 @@ pub mod hgrm;
 
 pub mod html;
 
+pub mod groups;
+
 pub mod text;
 
 /// Every histogram of a run that has something in it, with its name; the main one first.
@@ -43,6 +45,9 @@ pub fn latencies(results: &Results) -> impl Iterator<Item = (String, &Latency)> 
     for stream in &results.streams {
         all.push((stream.name.clone(), &stream.produce.sample.latency));
         all.push((format!("{} end to end", stream.name), &stream.end_to_end));
+    }
+    if let Some(rebalance) = &results.rebalance {
+        all.extend(rebalance.pauses().map(|(name, pauses)| (format!("silent {name}"), pauses)));
     }
     all.extend(results.lag.as_ref().map(|lag| ("schedule lag".to_owned(), lag)));
     all.into_iter().filter(|(_, latency)| latency.count() > 0)

@@ -13,6 +13,8 @@ pub fn print(results: &Results, limits: &Limits, core_to_core_after: Option<f64>
     println!("{}", latencies(results));
     println!("{}", costs(results));
     print!("{}", results.drain.as_ref().map(drained).unwrap_or_default());
+    print!("{}", results.groups.as_ref().map(super::groups::told).unwrap_or_default());
+    print!("{}", results.rebalance.as_ref().map(super::groups::changes).unwrap_or_default());
     if let Some(Restart { ready, records, lost }) = results.restart {
         let (ready, records) = (ready.as_secs_f64(), thousands(records));
         println!(

@@ -126,8 +126,14 @@ impl Verdict {
         }
     }
 
+    /// Everything arrived once.
     pub fn is_clean(self) -> bool {
-        self.lost == 0 && self.duplicated == 0 && self.reordered == 0 && self.corrupt == 0
+        self.is_at_least_once() && self.duplicated == 0
+    }
+
+    /// Everything arrived, in order, if perhaps more than once: what a group promises over a rebalance.
+    pub fn is_at_least_once(self) -> bool {
+        self.lost == 0 && self.reordered == 0 && self.corrupt == 0
     }
 }
 
@@ -200,6 +206,8 @@ mod tests {
     fn a_record_that_arrives_twice_is_duplicated_and_not_reordered() {
         let verdict = verdict_of(&[(0, 0), (0, 1), (0, 2), (0, 1), (0, 3), (0, 4)]);
         assert_eq!((verdict, verdict.is_clean()), (Verdict { duplicated: 1, ..ALL_FIVE }, false));
+        assert!(verdict.is_at_least_once());
+        assert!(!verdict_of(&[(0, 0), (0, 0), (0, 1), (0, 2), (0, 3)]).is_at_least_once(), "one is lost");
     }
 
     #[test]

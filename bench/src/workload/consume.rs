@@ -7,9 +7,10 @@ use std::pin::pin;
 use anyhow::{Result, bail};
 use ringlog_client::StartAt;
 
-use super::consumer::{Reading, Timing};
+use super::consumer::Reading;
 use super::control::Control;
 use super::fleet::{self, SendPlan, Sending};
+use super::intake::Timing;
 use super::run::Run;
 use super::{Phase, Results, progress};
 use crate::clock::Moment;

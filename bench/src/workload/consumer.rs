@@ -4,29 +4,19 @@
 //!                  │
 //!                  └─ through when every partition is read up to its end; ends are told by `Control`
 //!
-//! One look at the clock and one lock of the meter for all records of one `recv_batch`.
+//! What becomes of the records is the same for members of groups: `intake.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use ringlog_client::{Client, ConsumeError, ConsumedRecord, Offset, PartitionIndex, Reader, StartAt};
+use ringlog_client::{Client, ConsumeError, Offset, PartitionIndex, Reader, StartAt};
 use tokio::sync::watch;
 
 use super::control::{Control, Ends};
+use super::intake::{Intake, RECORDS_AT_ONCE, Report, Timing, YIELD_BYTES};
 use crate::clock::Moment;
 use crate::meter::Meter;
-use crate::verify::Received;
-use crate::verify::stamp::Stamp;
-
-/// What a consumer measures beside records and bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Timing {
-    /// From the send time in the record to here.
-    EndToEnd,
-    /// How long one `recv_batch` took.
-    Receive,
-}
 
 /// How a consumer reads.
 #[derive(Clone, Copy, Debug)]
@@ -39,26 +29,14 @@ pub struct Reading {
     pub producers: usize,
 }
 
-/// What one consumer did.
-#[derive(Debug)]
-pub struct Report {
-    pub received: Option<Received>,
-    pub last_record: Option<Moment>,
-    /// Why it did not read up to the end.
-    pub failure: Option<String>,
-}
-
 pub struct ConsumerTask {
     control: Arc<Control>,
     reader: Reader,
-    meter: Arc<Meter>,
-    timing: Timing,
-    ledger: Option<Received>,
+    intake: Intake,
     ends: watch::Receiver<Option<Ends>>,
     /// Begin again at the end, until stopped.
     repeat: Option<Starts>,
     progress: Progress,
-    last_record: Option<Moment>,
 }
 
 type Starts = Vec<(PartitionIndex, Offset)>;
@@ -85,16 +63,13 @@ impl ConsumerTask {
             progress: Progress::new(&reader),
             repeat: reading.repeat.then(|| reader.partitions().map(position).collect()),
             reader,
-            meter,
-            timing: reading.timing,
-            ledger: None,
+            intake: Intake::new(meter, reading.timing),
             ends: control.ends(),
-            last_record: None,
         })
     }
 
     pub fn verifying(mut self, producers: usize) -> ConsumerTask {
-        self.ledger = Some(Received::of_producers(producers));
+        self.intake = self.intake.verifying(producers);
         self
     }
 
@@ -125,7 +100,10 @@ impl ConsumerTask {
                 }
             };
             match records {
-                Ok(records) => bytes_since_yield += self.take(&records, asked),
+                Ok(records) => {
+                    bytes_since_yield += self.intake.take(&records, asked);
+                    self.control.received(records.len() as u64);
+                }
                 Err(error @ ConsumeError::Unavailable { .. }) => eprintln!("consumer: {error}"),
                 Err(error) => {
                     failure = Some(error.to_string());
@@ -138,7 +116,7 @@ impl ConsumerTask {
                 tokio::task::yield_now().await;
             }
         }
-        Ok(Report { received: self.ledger, last_record: self.last_record, failure })
+        Ok(self.intake.report(failure))
     }
 
     /// Whether there is nothing left to read. Begins again if that is asked for.
@@ -155,34 +133,6 @@ impl ConsumerTask {
             self.progress.reset(&self.reader);
         }
         Ok(self.control.is_stopped())
-    }
-
-    /// Counts records and returns their bytes.
-    fn take(&mut self, records: &[ConsumedRecord], asked: Moment) -> usize {
-        let now = Moment::now();
-        self.last_record = Some(now);
-        let mut sample = self.meter.lock();
-        let mut bytes = 0;
-        for record in records {
-            let value = record.value.as_deref().unwrap_or_default();
-            bytes += value.len();
-            let stamp = match &mut self.ledger {
-                Some(ledger) => ledger.observe(record.partition.get(), value),
-                None if self.timing == Timing::EndToEnd => Stamp::read(value),
-                None => None,
-            };
-            if self.timing == Timing::EndToEnd
-                && let Some(sent_at) = stamp.and_then(|stamp| stamp.sent_at)
-            {
-                sample.latency.record(now.ns_since(sent_at), 1);
-            }
-        }
-        if self.timing == Timing::Receive {
-            sample.latency.record(now.ns_since(asked), 1);
-        }
-        sample.count(records.len() as u64, bytes as u64);
-        self.control.received(records.len() as u64);
-        bytes
     }
 }
 
@@ -233,8 +183,6 @@ pub fn partitions_of(index: usize, count: usize, partitions: u32) -> Vec<u32> {
 
 /// Longest silence before records that ought to come are given up.
 const PATIENCE: Duration = Duration::from_secs(10);
-const RECORDS_AT_ONCE: usize = 1024;
-const YIELD_BYTES: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {

@@ -15,9 +15,10 @@ use anyhow::Result;
 use ringlog_client::StartAt;
 use tokio::time::Instant;
 
-use super::consumer::{Reading, Timing, partitions_of};
+use super::consumer::{Reading, partitions_of};
 use super::control::{Control, Ends};
 use super::fleet::{self, Receiving, SendPlan, Sending};
+use super::intake::Timing;
 use super::run::{Begin, Run};
 use super::watch::Watch;
 use super::{Phase, Results, consume, progress};
@@ -68,6 +69,7 @@ pub async fn run(run: &Run<'_>) -> Result<Results> {
         records: None,
         stamping: run.stamping(false),
         unpaced: false,
+        spread: false,
         first_number: flags.producers,
         acks: acks.handles(),
         lags: lags.handles(),

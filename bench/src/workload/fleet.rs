@@ -9,8 +9,9 @@ use ringlog_client::Client;
 use tokio::task::JoinSet;
 
 use super::Failures;
-use super::consumer::{self, ConsumerTask, Reading, partitions_of};
+use super::consumer::{ConsumerTask, Reading, partitions_of};
 use super::control::Control;
+use super::intake;
 use super::producer::{self, Assignment, ProducerTask};
 use super::run::Run;
 use crate::clock::Moment;
@@ -46,6 +47,8 @@ pub struct SendPlan {
     pub stamping: Stamping,
     /// Not as `--rate` says but as fast as it goes.
     pub unpaced: bool,
+    /// Each record to the next partition, whatever that does to batches; keyless records only.
+    pub spread: bool,
     /// Number of the first of them: records of others have lower ones.
     pub first_number: usize,
     pub acks: Vec<Arc<Meter>>,
@@ -57,7 +60,15 @@ impl SendPlan {
     pub fn filling(run: &Run<'_>, acks: Vec<Arc<Meter>>) -> SendPlan {
         let lags = Meters::new(acks.len()).handles();
         let stamping = run.stamping(false);
-        SendPlan { records: run.flags.records, stamping, unpaced: true, first_number: 0, acks, lags }
+        SendPlan {
+            records: run.flags.records,
+            stamping,
+            unpaced: true,
+            spread: false,
+            first_number: 0,
+            acks,
+            lags,
+        }
     }
 }
 
@@ -67,7 +78,7 @@ pub async fn start_producers(
     control: &Arc<Control>,
     plan: SendPlan,
 ) -> Result<impl Future<Output = Result<Sending>> + use<>> {
-    let SendPlan { records, stamping, unpaced, first_number, acks, lags } = plan;
+    let SendPlan { records, stamping, unpaced, spread, first_number, acks, lags } = plan;
     let rate = run.flags.rate.filter(|_| !unpaced);
     let flags = &Flags { rate, ..run.flags.clone() };
     let pool = Pool::new(flags.payload, flags.record_len(), flags.seed);
@@ -80,6 +91,7 @@ pub async fn start_producers(
             quota: records.map(|records| share(records, index, flags.producers)),
             pool,
             stamping,
+            spread,
             acks,
             lags,
         };
@@ -173,14 +185,15 @@ pub fn start_consumers(made: Vec<ConsumerTask>) -> impl Future<Output = Result<R
 }
 
 impl Receiving {
-    fn add(&mut self, report: consumer::Report) {
+    pub fn add(&mut self, report: intake::Report) {
         self.last_record = self.last_record.max(report.last_record);
         self.failures.messages.extend(report.failure.map(|why| format!("consumer: {why}")));
         self.ledgers.extend(report.received);
     }
 }
 
-async fn connect(flags: &Flags, bootstrap: &str) -> Result<Client> {
+/// A client of its own, with connections of its own.
+pub async fn connect(flags: &Flags, bootstrap: &str) -> Result<Client> {
     let builder = Client::builder().bootstrap(bootstrap).client_id("bench").route_to_owner(!flags.no_routing);
     builder.build().await.with_context(|| format!("cannot connect to {bootstrap}"))
 }

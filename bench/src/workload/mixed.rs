@@ -11,9 +11,10 @@ use std::sync::Arc;
 use anyhow::{Result, anyhow};
 use ringlog_client::StartAt;
 
-use super::consumer::{Reading, Timing};
+use super::consumer::Reading;
 use super::control::Control;
 use super::fleet::{self, Receiving, SendPlan, Sending};
+use super::intake::Timing;
 use super::run::{Begin, Run};
 use super::watch::Totals;
 use super::{Failures, Phase, Results};
@@ -92,6 +93,7 @@ impl MixMeters {
             records: run.flags.records,
             stamping: run.stamping(true),
             unpaced: false,
+            spread: false,
             first_number: 0,
             acks: self.acks.handles_of(group),
             lags: self.lags.handles_of(group),

@@ -5,6 +5,9 @@
 //!     pubsub    producers ─▶ topic ─▶ consumers
 //!     drain     fill the topic, then producers at a rate, alone, then beside consumers from the start
 //!     mixed     several pubsubs at once, each with a topic and records of its own
+//!     fanout    producers ─▶ topic ─▶ groups of consumers, each of which gets everything
+//!     rebalance a group that reads a topic, then one member more, then one less: who was silent how long
+//!     groups    groups that read nothing: what it costs the broker that they are there
 //!
 //!     Run ── topic, clients, control ──▶ producer and consumer tasks ──▶ meters
 //!      └──── watch: warm-up ▸ begin ▸ a line a second ▸ stop ▸ drained ──▶ Results
@@ -35,6 +38,8 @@ mod pacer;
 
 mod producer;
 
+mod intake;
+
 mod consumer;
 
 mod fleet;
@@ -46,7 +51,7 @@ mod counters;
 pub use counters::Counters;
 
 mod usage;
-pub use usage::Usage;
+pub use usage::{Stretch, Usage};
 
 pub mod progress;
 
@@ -67,6 +72,14 @@ pub use drain::Drain;
 
 mod mixed;
 pub use mixed::StreamResults;
+
+mod group;
+
+mod fanout;
+pub use fanout::GroupResults;
+
+mod rebalance;
+pub use rebalance::{Change, Rebalance};
 
 /// Where broker and clients are.
 #[derive(Clone, Debug)]
@@ -103,6 +116,12 @@ pub struct Results {
     pub restart: Option<Restart>,
     /// Of the workload `mixed`.
     pub streams: Vec<StreamResults>,
+    /// Of the workloads `fanout` and `groups`.
+    pub groups: Option<GroupResults>,
+    /// Of the workload `rebalance`.
+    pub rebalance: Option<Rebalance>,
+    /// Groups were rebalanced under load, and may have got records twice.
+    pub may_repeat: bool,
     pub usage: Usage,
     pub failures: Failures,
 }
@@ -124,6 +143,9 @@ impl Results {
             drain: None,
             restart: None,
             streams: Vec::new(),
+            groups: None,
+            rebalance: None,
+            may_repeat: false,
             usage,
             failures,
         }
@@ -231,6 +253,9 @@ pub async fn run(workload: Workload, flags: &Flags, place: &Place) -> Result<Res
             Workload::Pubsub => pubsub::run(first).await,
             Workload::Drain => drain::run(first).await,
             Workload::Mixed => mixed::run(flags, &runs).await,
+            Workload::Fanout => fanout::run(first).await,
+            Workload::Rebalance => rebalance::run(first).await,
+            Workload::Groups => fanout::run_idle(first).await,
         }
     };
     let first_topic = apart.first().map_or("", |flags| flags.topic.as_str());

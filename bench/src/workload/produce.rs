@@ -5,9 +5,10 @@ use std::pin::pin;
 use anyhow::Result;
 use ringlog_client::StartAt;
 
-use super::consumer::{Reading, Timing};
+use super::consumer::Reading;
 use super::control::{Control, Ends};
 use super::fleet::{self, Receiving, SendPlan};
+use super::intake::Timing;
 use super::run::Run;
 use super::{Phase, Results, progress};
 use crate::meter::Meters;
@@ -24,6 +25,7 @@ pub async fn run(run: &Run<'_>) -> Result<Results> {
         records: flags.records,
         stamping: run.stamping(false),
         unpaced: false,
+        spread: false,
         first_number: 0,
         acks: acks.handles(),
         lags: lags.handles(),

@@ -34,6 +34,8 @@ pub struct Assignment {
     pub quota: Option<u64>,
     pub pool: Pool,
     pub stamping: Stamping,
+    /// Each record to the next partition, not a batch of them.
+    pub spread: bool,
     /// Latencies of acknowledgements.
     pub acks: Arc<Meter>,
     /// How late records of an open loop were sent.
@@ -90,6 +92,7 @@ impl ProducerTask {
             .compression(flags.compression)
             .build()?;
         let number = u32::try_from(this.number)?;
+        let run = if this.spread { 1 } else { records_per_batch(flags) };
         let window = flags.outstanding.map(|records| Arc::new(Semaphore::new(records)));
         let tally = Tally::new(this.acks, flags.record_size, window.clone(), flags.verify);
         let pace = |rate| Pacer::new().map(|pacer| (rate, pacer)).context("cannot make a timer");
@@ -98,7 +101,7 @@ impl ProducerTask {
             producer,
             payload: Payload::new(this.pool, flags.record_len(), this.stamping, number),
             keys: KeySource::new(flags.key, number, flags.seed),
-            partitions: Partitions::new(partitions, number, records_per_batch(flags)),
+            partitions: Partitions::new(partitions, number, run),
             lanes: vec![None; partitions as usize],
             collectors: JoinSet::new(),
             tally: Arc::new(tally),

@@ -7,8 +7,9 @@ use std::pin::pin;
 use anyhow::Result;
 use ringlog_client::StartAt;
 
-use super::consumer::{Reading, Timing};
+use super::consumer::Reading;
 use super::fleet::{self, SendPlan};
+use super::intake::Timing;
 use super::run::Run;
 use super::{Phase, Results};
 use crate::meter::Meters;
@@ -31,6 +32,7 @@ pub async fn run(run: &Run<'_>) -> Result<Results> {
         records: flags.records,
         stamping: run.stamping(true),
         unpaced: false,
+        spread: false,
         first_number: 0,
         acks: acks.handles(),
         lags: lags.handles(),

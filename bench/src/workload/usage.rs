@@ -99,6 +99,47 @@ impl Usage {
     }
 }
 
+/// What the broker's process had used at some moment; nothing is known of one that is not ours.
+#[derive(Clone, Copy, Debug)]
+pub struct BrokerAt {
+    at: Moment,
+    cpu_s: Option<f64>,
+    pub rss_bytes: Option<u64>,
+}
+
+/// A part of a run, and what the broker's process used in it.
+#[derive(Clone, Copy, Debug)]
+pub struct Stretch {
+    pub took: Duration,
+    pub broker_cpu_s: Option<f64>,
+    /// Resident at its end.
+    pub broker_rss_bytes: Option<u64>,
+}
+
+impl BrokerAt {
+    pub fn now(place: &Place) -> Result<BrokerAt> {
+        let cpu_s = place.broker_pid.map(proc::cpu_seconds).transpose()?;
+        let rss_bytes = place.broker_pid.map(proc::rss_bytes).transpose()?;
+        Ok(BrokerAt { at: Moment::now(), cpu_s, rss_bytes })
+    }
+
+    pub fn until(self, end: BrokerAt) -> Stretch {
+        Stretch {
+            took: end.at.since(self.at),
+            broker_cpu_s: self.cpu_s.zip(end.cpu_s).map(|(begin, end)| end - begin),
+            broker_rss_bytes: end.rss_bytes,
+        }
+    }
+}
+
+impl Stretch {
+    /// Cores that the broker kept busy.
+    pub fn broker_cores(&self) -> Option<f64> {
+        let seconds = self.took.max(Duration::from_millis(1)).as_secs_f64();
+        self.broker_cpu_s.map(|cpu_s| cpu_s / seconds)
+    }
+}
+
 fn busy_by_core(cores: &[usize]) -> Result<Vec<f64>> {
     cores.iter().map(|core| proc::busy_seconds(&[*core])).collect()
 }

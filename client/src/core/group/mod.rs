@@ -133,6 +133,8 @@ pub struct Membership {
     /// What the group's assignment was made from, if it was made here.
     assigned_from: Option<PartitionCounts>,
     session: Option<Session>,
+    /// The assignment may be the first half of one: partitions that move are held back from whom they go to.
+    expects_another: bool,
     /// When the application last had its records; `None` while it waits for some.
     busy_since: Option<Instant>,
     /// The search for the coordinator, and what the phase waits for.
@@ -166,6 +168,7 @@ impl Membership {
             revoking: None,
             assigned_from: None,
             session: None,
+            expects_another: false,
             busy_since: Some(now),
             finding: None,
             asked: None,

@@ -145,6 +145,8 @@ impl Membership {
         // The Join may have waited for others for longer than a session lasts. That loses nothing: what
         // is owned was kept by heartbeats meanwhile, and what comes is taken if its Sync is in time.
         self.session = Some(session);
+        // The leader will know.
+        self.expects_another = assignor.is_cooperative() && !joined.is_leader;
         self.phase =
             if joined.is_leader { Phase::Assigning(Box::new(joined)) } else { Phase::Syncing(Vec::new()) };
     }
@@ -154,7 +156,13 @@ impl Membership {
         let Phase::Assigning(joined) = &self.phase else { return };
         let wanted = joined.topics();
         let members = if joined.skip_assignment { Vec::new() } else { joined.members(self.assignor) };
-        let given = self.assignor.assign(&members, &counts).into_iter().map(write_assignment);
+        let given = self.assignor.assign(&members, &counts);
+        let wanted_count: usize =
+            wanted.iter().filter_map(|topic| counts.get(topic)).map(|n| *n as usize).sum();
+        let given_count: usize = given.iter().map(Vec::len).sum();
+        // What is held back is given in the next generation.
+        self.expects_another = !joined.skip_assignment && given_count < wanted_count;
+        let given = given.into_iter().map(write_assignment);
         let assignments = members.iter().map(|member| Arc::clone(&member.id)).zip(given).collect();
         // Topics that do not exist yet are watched too.
         let count = |topic: Arc<str>| (Arc::clone(&topic), counts.get(&topic).copied().unwrap_or(0));
@@ -173,6 +181,9 @@ impl Membership {
         self.phase = Phase::Stable;
         if is_late {
             return self.handle_session_lost();
+        }
+        if self.expects_another {
+            session.expect_rebalance(now);
         }
         self.backoff.reset();
         if self.revoking.is_some() {

@@ -190,6 +190,25 @@ fn a_cooperative_member_lets_go_of_what_moves_and_joins_again() {
     assert_eq!((said.owned, said.generation), (partitions([0, 3]), Generation::from_wire(2)));
 }
 
+/// What moves is silent until everybody has joined once more: nobody is to learn that a third of a session
+/// timeout later.
+#[test]
+fn a_cooperative_member_soon_asks_whether_the_group_is_rebalanced_again() {
+    let mut story = Story::stable(options(COOPERATIVE), &[0]);
+    for (ms, last) in [(100, false), (200, false), (400, false), (800, true)] {
+        story.wait(Duration::from_millis(ms - 1));
+        assert!(story.asks().is_none(), "{ms}");
+        story.wait(Duration::from_millis(1));
+        let (id, call) = story.take();
+        assert!(matches!(call, Call::Heartbeat(_)), "{call:?}");
+        story.answer(id, if last { refused(ErrorCode::RebalanceInProgress) } else { Ok(Reply::Done) });
+    }
+    assert!(matches!(story.take().1, Call::Join { .. }));
+    let mut eager = Story::stable(options(EAGER), &[0]);
+    eager.wait(SESSION / 3 - Duration::from_millis(1));
+    assert!(eager.asks().is_none(), "nothing is held back");
+}
+
 #[test]
 fn what_was_claimed_and_lost_meanwhile_is_given_free_by_joining_again() {
     let mut story = Story::stable(options(COOPERATIVE), &[0, 1]);
