@@ -194,3 +194,34 @@ impl MetadataPartition {
         w.no_tags();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A topic that was asked for by an id that nobody has. Clients before 12 cannot read a null there.
+    #[test]
+    fn a_topic_without_a_name_is_written_as_empty_before_version_12() {
+        let topic = MetadataTopic {
+            error: ErrorCode::UNKNOWN_TOPIC_ID,
+            name: None,
+            id: [7; 16],
+            is_internal: false,
+            partitions: Vec::new(),
+            authorized_operations: NO_OPERATIONS,
+        };
+        for (version, name) in [(10, 1), (11, 1), (12, 0)] {
+            let mut out = Vec::new();
+            topic.write(&mut Writer::new(&mut out, Api::Metadata, version));
+            assert_eq!(out[..4], [0, 100, name, 7], "version {version}");
+        }
+    }
+
+    #[test]
+    fn all_topics_are_asked_for_in_two_ways() {
+        assert_eq!(MetadataRequest::parse(&[0; 4], 0).unwrap().topics, None);
+        assert_eq!(MetadataRequest::parse(&[0xff; 4], 1).unwrap().topics, None);
+        assert!(MetadataRequest::parse(&[0; 4], 1).unwrap().topics.is_some_and(|topics| topics.is_empty()));
+        assert!(MetadataRequest::parse(&[0xff; 4], 0).is_err());
+    }
+}
