@@ -187,7 +187,7 @@ async fn a_passing_trouble_is_over_with_the_second_try() {
 async fn with_order_kept_later_records_of_a_key_follow_it_and_other_keys_pass() {
     let broker = broker();
     let client = connect(&broker).await;
-    let delays = [Duration::from_millis(300), Duration::from_millis(300)];
+    let delays = [Duration::from_millis(500), Duration::from_millis(500)];
     let retry = client.retry(RetryPolicy::new(delays).keep_key_order());
     retry.create_topics("orders").await.unwrap();
     produce(&client, 0, &[("a", "a1"), ("b", "b1"), ("a", "a2"), ("b", "b2"), ("a", "a3")]).await;
@@ -223,7 +223,7 @@ async fn with_order_kept_later_records_of_a_key_follow_it_and_other_keys_pass() 
 async fn a_loop_without_workers_gets_records_when_they_are_due_and_others_meanwhile() {
     let broker = broker();
     let client = connect(&broker).await;
-    let delay = Duration::from_millis(800);
+    let delay = Duration::from_secs(2);
     let retry = client.retry(RetryPolicy::new([delay]));
     retry.create_topics("orders").await.unwrap();
     produce(&client, 0, &[("a", "1"), ("b", "2")]).await;

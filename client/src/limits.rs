@@ -65,6 +65,10 @@ pub const CONSUMER_MAX_WAIT: Duration = Duration::from_secs(1);
 /// Most records that a consumer's workers have under way.
 pub const WORKERS_IN_FLIGHT: usize = 500;
 
+/// Most records of a consumer of which workers remember that they are done, because one before them is
+/// not, or that they are not; 24 MiB. Past it nothing is read until that one is done.
+pub const WORKERS_TRACKED_MAX: usize = 1 << 20;
+
 /// How long workers may be at their records after a stop or a revocation. Others of the group may wait for
 /// it: it is below what the coordinator waits for a member, [`MAX_POLL_INTERVAL`].
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);

@@ -159,13 +159,12 @@ impl State {
         self.readers.iter_mut().find(reads)
     }
 
-    /// When a held record is due, if one is. Wakes the application if one was meanwhile.
+    /// When the next held record is due. Wakes the application if one is.
     pub fn poll_due(&mut self, now: Instant) -> Option<Instant> {
-        let due = self.held.next_due()?;
-        if due <= now {
+        if self.held.next_due()? <= now {
             self.wake();
         }
-        (now < due).then_some(due)
+        self.held.next_due_after(now)
     }
 
     fn poll_next(
@@ -300,7 +299,7 @@ impl State {
     pub fn seek(&mut self, name: &TopicPartition, to: Offset) -> bool {
         let Some(reader) = self.reader_of(name) else { return false };
         let sought = reader.seek(name.partition, to).is_ok();
-        if self.held.remove(name) {
+        if self.held.remove(name).is_some() {
             self.read_on(name);
         }
         sought && self.commits.seek(name, to)
@@ -312,7 +311,7 @@ impl State {
         if let (Some(position), Some(reader)) = (position, self.reader_of(name)) {
             let sought = reader.seek(name.partition, position);
             sought.expect("BUG: it is one of the reader's");
-            if self.held.remove(name) {
+            if self.held.remove(name).is_some() {
                 self.read_on(name);
             }
         }
@@ -352,9 +351,9 @@ impl Shared {
     /// Polls for a record, and has the task know if one is held back by that.
     pub(super) fn poll_with<T>(&self, poll: impl FnOnce(&mut State) -> T) -> T {
         let mut state = lock(&self.state);
-        let due = state.held.next_due();
+        let holds = state.held.holds();
         let polled = poll(&mut state);
-        let changed = state.held.next_due() != due;
+        let changed = state.held.holds() != holds;
         drop(state);
         if changed {
             self.wake_task.notify_one();

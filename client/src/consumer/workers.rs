@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use super::work::RunId;
 use super::worker::{Job, Worker};
@@ -172,7 +172,7 @@ impl<E: Send + 'static> Crew<E> {
             tokio::select! {
                 biased;
                 () = &mut stop => return Ok(()),
-                Some(ended) = self.tasks.join_next() => ended.expect("BUG: workers catch what panics")?,
+                Some(ended) = self.tasks.join_next() => outcome_of(ended)?,
                 next = std::future::poll_fn(|cx| shared.poll_work(cx)) => match next {
                     Ok((record, dispatched)) => {
                         // The worker may have ended just now, by an error that the next round tells.
@@ -191,8 +191,7 @@ impl<E: Send + 'static> Crew<E> {
         let mut first = Ok(());
         let all_ended = async {
             while let Some(ended) = self.tasks.join_next().await {
-                let ended = ended.expect("BUG: workers catch what panics");
-                first = std::mem::replace(&mut first, Ok(())).and(ended);
+                first = std::mem::replace(&mut first, Ok(())).and(outcome_of(ended));
             }
         };
         if tokio::time::timeout(timeout, all_ended).await.is_err() {
@@ -200,5 +199,15 @@ impl<E: Send + 'static> Crew<E> {
             return first.and(Err(WorkError::DrainTimedOut(timeout)));
         }
         first
+    }
+}
+
+/// What a worker ended with. A panic of the handler is one of its errors; what panics beside that, as an
+/// error that cannot be displayed, goes on here.
+fn outcome_of<E>(joined: Result<Result<(), WorkError<E>>, JoinError>) -> Result<(), WorkError<E>> {
+    match joined.map_err(JoinError::try_into_panic) {
+        Ok(outcome) => outcome,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        Err(Err(_cancelled)) => Ok(()), // with the whole runtime, this run included
     }
 }

@@ -9,7 +9,8 @@
 //!
 //! Records end in any order; committed is only the prefix of a partition that is done without a gap, so
 //! that a crash repeats records and leaves none out. What is under way is bounded over all partitions: one
-//! slow record holds back its partition's commits, and sooner or later everything, but not memory.
+//! slow record holds back its partition's commits, and sooner or later everything; memory is bounded by that,
+//! and by how many done records are remembered behind it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -18,6 +19,7 @@ use protocol::model::Offset;
 
 use super::assign::TopicPartition;
 use super::partitioner::murmur2;
+use crate::limits::WORKERS_TRACKED_MAX;
 
 #[derive(Debug)]
 pub struct Contiguous {
@@ -26,6 +28,8 @@ pub struct Contiguous {
     /// Most records under way.
     limit: usize,
     under_way: usize,
+    /// Records in all runs.
+    tracked: usize,
     /// Who gets the next record without a key.
     turn: usize,
     partitions: BTreeMap<TopicPartition, Run>,
@@ -69,12 +73,13 @@ impl Contiguous {
     pub fn new(workers: usize, limit: usize) -> Contiguous {
         assert!(0 < workers && 0 < limit, "BUG: nobody would work");
         let workers = vec![None; workers];
-        Contiguous { workers, limit, under_way: 0, turn: 0, partitions: BTreeMap::new(), next_tenure: 0 }
+        let partitions = BTreeMap::new();
+        Contiguous { workers, limit, under_way: 0, tracked: 0, turn: 0, partitions, next_tenure: 0 }
     }
 
     /// Whether one more record may be under way.
     pub fn has_room(&self) -> bool {
-        self.under_way < self.limit
+        self.under_way < self.limit && self.tracked < WORKERS_TRACKED_MAX
     }
 
     /// Who works on this record. Records of a partition come in the order of their offsets.
@@ -98,6 +103,7 @@ impl Contiguous {
         assert!(is_next, "BUG: {partition:?}: {offset} does not follow");
         run.records.push_back((offset, Stage::Waits));
         self.under_way += 1;
+        self.tracked += 1;
         let number = run.first + run.records.len() as u64 - 1;
         Dispatched { worker, partition: partition.clone(), tenure: run.tenure, number }
     }
@@ -129,11 +135,13 @@ impl Contiguous {
         let stage = run.stage_of(&done);
         assert!(*stage == Stage::Begun, "BUG: a record is begun before it is done");
         *stage = Stage::Done;
-        let mut last = None;
+        let (mut last, mut ended) = (None, 0);
         while let Some((offset, _)) = run.records.pop_front_if(|(_, stage)| *stage == Stage::Done) {
             run.first += 1;
             last = Some(offset);
+            ended += 1;
         }
+        self.tracked -= ended;
         last.map(|last| (done.partition, last + protocol::model::RecordCount::new(1)))
     }
 
@@ -163,7 +171,7 @@ impl Contiguous {
     /// The partition is not this member's any more. What is under way of it still takes its place, and
     /// counts for nothing when it is done.
     pub fn drop_partition(&mut self, partition: &TopicPartition) {
-        self.partitions.remove(partition);
+        self.tracked -= self.partitions.remove(partition).map_or(0, |run| run.records.len());
     }
 
     /// Whether everything of a stopped partition is done that is to be.
@@ -283,6 +291,27 @@ mod tests {
         let after = dispatch(&mut tracker, 0, 3, "k");
         assert_eq!(tracker.complete(before), None);
         assert_eq!(complete(&mut tracker, after), Some(4));
+    }
+
+    #[test]
+    fn what_is_remembered_behind_a_slow_record_is_bounded() {
+        let mut tracker = Contiguous::new(1, 2);
+        let mut slow = Some(dispatch(&mut tracker, 0, 0, "k"));
+        let fast = |tracker: &mut Contiguous, offset: usize| {
+            let record = dispatch(tracker, 0, offset as u64, "k");
+            complete(tracker, record)
+        };
+        for offset in 1..WORKERS_TRACKED_MAX {
+            assert!(tracker.has_room());
+            assert_eq!(fast(&mut tracker, offset), None);
+        }
+        assert!(!tracker.has_room());
+        assert_eq!(complete(&mut tracker, slow.take().unwrap()), Some(WORKERS_TRACKED_MAX as u64));
+        assert_eq!(tracker.tracked, 0);
+        let lost = dispatch(&mut tracker, 1, 0, "k");
+        tracker.drop_partition(&partition(1));
+        assert_eq!(complete(&mut tracker, lost), None);
+        assert_eq!((tracker.tracked, tracker.has_room()), (0, true));
     }
 
     #[test]
