@@ -12,12 +12,14 @@ use protocol::model::limits::SHORT_STRING_BYTES_MAX;
 
 use crate::admin::Admin;
 use crate::consumer::ConsumerBuilder;
+use crate::core::retry::RetryPolicy;
 use crate::driver::cluster::Cluster;
 use crate::driver::dial::DialOptions;
 use crate::error::ClientError;
 use crate::limits;
 use crate::producer::ProducerBuilder;
 use crate::reader::ReaderBuilder;
+use crate::retry::Retry;
 
 #[derive(Clone)]
 pub struct Client {
@@ -54,6 +56,14 @@ impl Client {
     /// A member of `group`, which shares the partitions of its topics among its members.
     pub fn consumer(&self, group: impl Into<Arc<str>>) -> ConsumerBuilder {
         ConsumerBuilder::new(Arc::clone(&self.cluster), group.into())
+    }
+
+    /// What moves failed records to where they are tried again.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn retry(&self, policy: RetryPolicy) -> Retry {
+        Retry::new(Arc::clone(&self.cluster), policy)
     }
 
     pub fn reader(&self) -> ReaderBuilder {

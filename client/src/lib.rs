@@ -3,6 +3,8 @@
 //!     Client ─┬─ admin()      create_topic · describe_topic · list_offsets · stats
 //!             ├─ producer() ─▶ enqueue → partition → batch → Produce ─▶ connection of the owning shard
 //!             ├─ consumer() ◀─ the same as a member of a group: join, heartbeat, commit (driver/member.rs)
+//!             │               └─ workers(n): many records at a time, in order of each key
+//!             ├─ retry()    ─▶ what failed to its retry topics, at last to the dead letters
 //!             └─ reader()   ◀─ recv ← record ← batch ← prefetch ← Fetch ◀─ connection of the owning shard
 //!
 //!     core/     decides: takes bytes, completions and `now`, returns decisions; no socket, no clock
@@ -18,7 +20,8 @@ pub use record::{ConsumedRecord, Delivery, Record};
 
 mod error;
 pub use error::{
-    AdminError, ClientError, ConnectionError, ConsumeError, NotQueued, QueueFull, SendError, Undelivered,
+    AdminError, ClientError, ConnectionError, ConsumeError, InvalidRetry, NotQueued, QueueFull, RetryError,
+    SendError, Undelivered, WorkError,
 };
 
 mod client;
@@ -39,11 +42,16 @@ mod producer;
 pub use producer::{InvalidProducer, Partitioner, Producer, ProducerBuilder, Ticket};
 
 mod consumer;
-pub use consumer::{AutoCommit, AutoOffsetReset, Consumer, ConsumerBuilder, RebalanceListener};
+pub use consumer::{AutoCommit, AutoOffsetReset, Consumer, ConsumerBuilder, RebalanceListener, Workers};
+
+mod retry;
+pub use retry::Retry;
 
 pub use crate::core::assign::Assignor;
 pub use crate::core::commit::CommitError;
 pub use crate::core::group::GroupError;
+pub use crate::core::retry::{NameTooLong, RetryPolicy};
+pub use crate::core::waiting::TooManyKeys;
 
 mod reader;
 pub use reader::{Reader, ReaderBuilder, RecordStream, StartAt};
@@ -68,9 +76,13 @@ mod tests {
         is_movable::<Ticket>();
         is_movable::<Reader>();
         is_movable::<Consumer>();
+        is_shareable::<Retry>();
         fn future_is_send(_: impl Send) {}
         let _ = |producer: &Producer, record: Record| future_is_send(producer.send(record));
         let _ = |reader: &mut Reader| future_is_send(reader.recv());
         let _ = |consumer: &mut Consumer| future_is_send(consumer.recv());
+        let _ = |consumer: &mut Consumer| {
+            future_is_send(consumer.workers(2).run(|_| async { Ok::<(), SendError>(()) }));
+        };
     }
 }

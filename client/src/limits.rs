@@ -62,6 +62,24 @@ pub const MAX_POLL_RECORDS: usize = 500;
 /// How long a broker may wait for a consumer's records.
 pub const CONSUMER_MAX_WAIT: Duration = Duration::from_secs(1);
 
+/// Most records that a consumer's workers have under way.
+pub const WORKERS_IN_FLIGHT: usize = 500;
+
+/// Most records of a consumer of which workers remember that they are done, because one before them is
+/// not, or that they are not; 24 MiB. Past it nothing is read until that one is done.
+pub const WORKERS_TRACKED_MAX: usize = 1 << 20;
+
+/// How long workers may be at their records after a stop or a revocation. Others of the group may wait for
+/// it: it is below what the coordinator waits for a member, [`MAX_POLL_INTERVAL`].
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Most keys of a partition of which records wait to be tried again, if their order is kept; at 100 bytes
+/// each, 10 MB.
+pub const WAITING_KEYS_MAX: usize = 100_000;
+
+/// What is kept of the cause for which a record failed.
+pub const HEADER_CAUSE_BYTES_MAX: usize = 4 << 10;
+
 /// How long a commit is tried.
 pub const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -95,6 +113,7 @@ pub const DECOMPRESSED_BATCH_BYTES_MAX: usize = 128 << 20;
 /// buffer of its own, so that its bytes are never moved.
 pub const SMALL_FRAME_BYTES: usize = 64 << 10;
 
+const _: () = assert!(DRAIN_TIMEOUT.as_secs() < MAX_POLL_INTERVAL.as_secs());
 const _: () = assert!(PRODUCE_REQUEST_BYTES_MAX >= BATCH_BYTES_MAX);
 const _: () = assert!(2 * PRODUCE_REQUEST_BYTES_MAX <= FRAME_BODY_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES <= BUFFER_BYTES);

@@ -14,9 +14,10 @@ use crate::core::commit::{self, Commits};
 use crate::core::group::{self, Membership};
 use crate::driver::cluster::Cluster;
 use crate::driver::member;
-use crate::error::{AdminError, ConsumeError};
+use crate::error::{AdminError, ConsumeError, InvalidRetry};
 use crate::limits;
 use crate::reader::ReaderOptions;
+use crate::retry::Retry;
 
 /// When positions are committed without being asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,7 +63,9 @@ pub struct ConsumerBuilder {
     topics: BTreeSet<Arc<str>>,
     pattern: Option<Regex>,
     instance_id: Option<Arc<str>>,
-    assignors: Vec<Assignor>,
+    /// `None` if nothing was said about it.
+    assignors: Option<Vec<Assignor>>,
+    retry: Option<Retry>,
     auto_commit: AutoCommit,
     reset: AutoOffsetReset,
     session_timeout: Duration,
@@ -80,7 +83,8 @@ impl ConsumerBuilder {
             topics: BTreeSet::new(),
             pattern: None,
             instance_id: None,
-            assignors: vec![Assignor::CooperativeSticky],
+            assignors: None,
+            retry: None,
             auto_commit: AutoCommit::Every(limits::AUTO_COMMIT_INTERVAL),
             reset: AutoOffsetReset::Latest,
             session_timeout: limits::SESSION_TIMEOUT,
@@ -122,8 +126,17 @@ impl ConsumerBuilder {
     /// # Panics
     /// If there is none.
     pub fn assignors(mut self, assignors: impl IntoIterator<Item = Assignor>) -> Self {
-        self.assignors = assignors.into_iter().collect();
-        assert!(!self.assignors.is_empty(), "a member offers at least one assignor");
+        let assignors: Vec<Assignor> = assignors.into_iter().collect();
+        assert!(!assignors.is_empty(), "a member offers at least one assignor");
+        self.assignors = Some(assignors);
+        self
+    }
+
+    /// Reads the retry topics of its topics too, and hands out their records when they are due; until then
+    /// only their own partition waits. [`Workers`](super::Workers) move what fails by it. The retry topics
+    /// and those of dead letters have to exist, see [`Retry::create_topics`]; `build` looks.
+    pub fn retry(mut self, retry: &Retry) -> Self {
+        self.retry = Some(retry.clone());
         self
     }
 
@@ -177,7 +190,11 @@ impl ConsumerBuilder {
     }
 
     /// Starts to join the group; returns at once. What goes wrong is told by the first call for records.
-    pub async fn build(self) -> Result<Consumer, ConsumeError> {
+    ///
+    /// # Errors
+    /// No or wrong topics. With [`retry`](ConsumerBuilder::retry) the topics are asked for first: then also
+    /// [`ConsumeError::Retry`], and [`ConsumeError::Start`] if nobody answers.
+    pub async fn build(mut self) -> Result<Consumer, ConsumeError> {
         if self.topics.is_empty() && self.pattern.is_none() {
             return Err(ConsumeError::NoTopic);
         }
@@ -186,11 +203,15 @@ impl ConsumerBuilder {
                 ConsumeError::Start(AdminError::InvalidTopic { topic: Arc::clone(name), why })
             })?;
         }
+        let retry = self.retry.take();
+        if let Some(retry) = &retry {
+            self.add_retry_topics(retry).await?;
+        }
         let now = Instant::now();
         let membership = Membership::new(
             group::Options {
                 instance_id: self.instance_id.clone(),
-                assignors: self.assignors,
+                assignors: self.assignors.unwrap_or_else(|| vec![Assignor::CooperativeSticky]),
                 session_timeout: self.session_timeout,
                 max_poll_interval: self.max_poll_interval,
                 retry_backoff: limits::RETRY_BACKOFF,
@@ -222,8 +243,26 @@ impl ConsumerBuilder {
             Some(pattern) => Subscription::Pattern(pattern),
             None => Subscription::Topics(self.topics),
         };
-        let shared = Arc::new(Shared::new(State::new(membership, commits), self.reset));
+        let policy = retry.as_ref().map(|retry| retry.policy().clone());
+        let shared = Arc::new(Shared::new(State::new(membership, commits, policy), self.reset));
         member::spawn(Arc::clone(&self.cluster), options, subscription, self.listener, Arc::clone(&shared));
-        Ok(Consumer::new(self.cluster, self.group, shared, self.max_poll_records))
+        Ok(Consumer::new(self.cluster, self.group, shared, self.max_poll_records, retry))
+    }
+
+    async fn add_retry_topics(&mut self, retry: &Retry) -> Result<(), ConsumeError> {
+        if self.pattern.is_some() {
+            return Err(ConsumeError::Retry(InvalidRetry::NeedsNames));
+        }
+        if retry.policy().keeps_key_order() {
+            let assignors = self.assignors.get_or_insert_with(|| vec![Assignor::Range]);
+            if assignors.iter().any(|assignor| *assignor != Assignor::Range) {
+                return Err(ConsumeError::Retry(InvalidRetry::OrderNeedsRange));
+            }
+        }
+        for topic in self.topics.clone() {
+            let topics = retry.check(&topic).await?;
+            self.topics.extend(topics.into_iter().map(Arc::from));
+        }
+        Ok(())
     }
 }

@@ -16,6 +16,13 @@ pub(crate) use builder::{MemberOptions, Subscription};
 mod shared;
 pub(crate) use shared::Shared;
 
+mod work;
+
+mod worker;
+
+mod workers;
+pub use workers::Workers;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +35,7 @@ use crate::driver::cluster::Cluster;
 use crate::driver::lock;
 use crate::error::ConsumeError;
 use crate::record::ConsumedRecord;
+use crate::retry::Retry;
 
 /// Is told which partitions come and go. Called by the member's task: it must not block.
 pub trait RebalanceListener: Send + 'static {
@@ -58,6 +66,7 @@ pub struct Consumer {
     group: Arc<str>,
     shared: Arc<Shared>,
     max_poll_records: usize,
+    retry: Option<Retry>,
 }
 
 /// Tells the member when the application has stopped waiting, by whatever way.
@@ -75,8 +84,9 @@ impl Consumer {
         group: Arc<str>,
         shared: Arc<Shared>,
         max_poll_records: usize,
+        retry: Option<Retry>,
     ) -> Consumer {
-        Consumer { cluster, group, shared, max_poll_records }
+        Consumer { cluster, group, shared, max_poll_records, retry }
     }
 
     pub fn group(&self) -> &Arc<str> {
@@ -113,6 +123,15 @@ impl Consumer {
     pub async fn poll(&mut self, timeout: Duration) -> Result<Vec<ConsumedRecord>, ConsumeError> {
         let max = self.max_poll_records;
         tokio::time::timeout(timeout, self.recv_batch(max)).await.unwrap_or(Ok(Vec::new()))
+    }
+
+    /// Has records worked on by `count` workers at a time, in order of each key, and commits what is done
+    /// without a gap.
+    ///
+    /// # Panics
+    /// If `count` is 0.
+    pub fn workers(&mut self, count: usize) -> Workers<'_> {
+        Workers::new(self, count)
     }
 
     /// Commits every position: everything that was handed out before the last call for records. Returns
@@ -209,21 +228,11 @@ impl Consumer {
 
     /// Hands out nothing of a partition until `resume`, also after it came back in a rebalance.
     pub fn pause(&mut self, partition: &TopicPartition) {
-        self.shared.change(|state| {
-            state.paused.insert(partition.clone());
-            if let Some(reader) = state.reader_of(partition) {
-                reader.pause(partition.partition).expect("BUG: it is one of the reader's");
-            }
-        });
+        self.shared.change(|state| state.pause(partition));
     }
 
     pub fn resume(&mut self, partition: &TopicPartition) {
-        self.shared.change(|state| {
-            state.paused.remove(partition);
-            if let Some(reader) = state.reader_of(partition) {
-                reader.resume(partition.partition).expect("BUG: it is one of the reader's");
-            }
-        });
+        self.shared.change(|state| state.resume(partition));
     }
 
     /// What was handed out counts as processed: commits, if that is automatic, and leaves the group.

@@ -4,23 +4,31 @@
 //!          ── revoked, lost: the partitions leave their reader ──────────▶
 //!          ◀── positions, wishes to commit, seek, close ──────────────────────────────────────┘
 //!
+//! A record of a retry topic that is not due is held back here, and its partition with it; the task wakes the
+//! application when it is. While workers run (`work.rs`), a position is what they are done with.
+//!
 //! One lock. A record is handed out under it, so that none of a partition is after the partition has been
 //! let go of. It is never held over an await.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
-use protocol::model::{Offset, RecordCount};
+use protocol::model::{Offset, RecordCount, Timestamp};
 use tokio::sync::Notify;
 
 use super::AutoOffsetReset;
+use super::work::Work;
 use crate::core::assign::TopicPartition;
 use crate::core::commit::{CommitError, CommitId, Commits};
 use crate::core::group::Membership;
+use crate::core::held::Held;
+use crate::core::retry::RetryPolicy;
+use crate::core::waiting::KeyOrder;
 use crate::driver::lock;
 use crate::error::ConsumeError;
+use crate::limits::WAITING_KEYS_MAX;
 use crate::reader::Reader;
 use crate::record::ConsumedRecord;
 
@@ -31,7 +39,7 @@ pub(crate) struct Shared {
     pub state: Mutex<State>,
     /// The application wants something of the task.
     pub wake_task: Notify,
-    reset: AutoOffsetReset,
+    pub(super) reset: AutoOffsetReset,
 }
 
 pub(crate) struct State {
@@ -43,7 +51,17 @@ pub(crate) struct State {
     turn: usize,
     /// Told to the application before any further record.
     faults: VecDeque<ConsumeError>,
-    pub paused: BTreeSet<TopicPartition>,
+    paused: BTreeSet<TopicPartition>,
+    retry: Option<RetryPolicy>,
+    held: Held,
+    /// If the policy keeps the order of keys.
+    pub(super) order: Option<KeyOrder>,
+    /// While workers run.
+    pub(super) work: Option<Work>,
+    /// How many runs there were.
+    pub(super) runs: u64,
+    /// The task waits for records that are worked on.
+    pub awaits_work: bool,
     pub waiting: HashMap<CommitId, CommitDone>,
     waker: Option<Waker>,
     /// Close was asked for, or the consumer was dropped.
@@ -53,7 +71,9 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub fn new(membership: Membership, commits: Commits) -> State {
+    pub fn new(membership: Membership, commits: Commits, retry: Option<RetryPolicy>) -> State {
+        let order = retry.as_ref().filter(|policy| policy.keeps_key_order());
+        let order = order.map(|_| KeyOrder::new(WAITING_KEYS_MAX));
         State {
             membership,
             commits,
@@ -61,6 +81,12 @@ impl State {
             turn: 0,
             faults: VecDeque::new(),
             paused: BTreeSet::new(),
+            retry,
+            held: Held::default(),
+            order,
+            work: None,
+            runs: 0,
+            awaits_work: false,
             waiting: HashMap::new(),
             waker: None,
             closing: false,
@@ -81,14 +107,26 @@ impl State {
         self.wake();
     }
 
-    /// Hands out nothing more of these.
+    /// Hands out nothing more of these, and has no worker begin what was.
     pub fn stop_reading(&mut self, partitions: &[TopicPartition]) {
         for name in partitions {
+            self.held.remove(name);
+            if let Some(work) = &mut self.work {
+                work.tracker.stop(name);
+            }
             for reader in self.readers.iter_mut().filter(|reader| *reader.topic() == name.topic) {
                 reader.remove(name.partition);
             }
         }
         self.readers.retain(|reader| !reader.remaining().is_empty());
+    }
+
+    /// Somebody else reads these.
+    pub fn let_go(&mut self, partitions: &[TopicPartition]) {
+        self.commits.remove(partitions);
+        if let Some(work) = &mut self.work {
+            partitions.iter().for_each(|name| work.tracker.drop_partition(name));
+        }
     }
 
     pub fn tell(&mut self, fault: ConsumeError) {
@@ -100,6 +138,7 @@ impl State {
     pub fn end(&mut self) {
         self.ended = true;
         self.readers.clear();
+        self.held.clear();
         self.wake();
     }
 
@@ -107,7 +146,7 @@ impl State {
         self.ended
     }
 
-    fn wake(&mut self) {
+    pub(super) fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
@@ -120,7 +159,28 @@ impl State {
         self.readers.iter_mut().find(reads)
     }
 
+    /// When the next held record is due. Wakes the application if one is.
+    pub fn poll_due(&mut self, now: Instant) -> Option<Instant> {
+        if self.held.next_due()? <= now {
+            self.wake();
+        }
+        self.held.next_due_after(now)
+    }
+
     fn poll_next(
+        &mut self,
+        reset: AutoOffsetReset,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<ConsumedRecord, ConsumeError>> {
+        let polled = self.poll_record(reset, cx);
+        if let Poll::Ready(Ok(record)) = &polled {
+            self.commits.hand_out(&name_of(record), record.offset + RecordCount::new(1));
+        }
+        polled
+    }
+
+    /// What comes next, in nobody's hands yet.
+    pub(super) fn poll_record(
         &mut self,
         reset: AutoOffsetReset,
         cx: &mut Context<'_>,
@@ -131,6 +191,12 @@ impl State {
         if self.ended {
             return Poll::Ready(Err(ConsumeError::Closed));
         }
+        if !self.has_room() {
+            return self.wait(cx);
+        }
+        if let Some(record) = self.take_due() {
+            return Poll::Ready(Ok(record));
+        }
         for _ in 0..self.readers.len() {
             self.turn %= self.readers.len();
             match self.poll_reader(self.turn, reset, cx) {
@@ -138,8 +204,42 @@ impl State {
                 Poll::Pending => self.turn += 1,
             }
         }
+        self.wait(cx)
+    }
+
+    fn wait<T>(&mut self, cx: &mut Context<'_>) -> Poll<T> {
         self.waker = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    fn take_due(&mut self) -> Option<ConsumedRecord> {
+        let paused = &self.paused;
+        let (name, record) = self.held.take_due(Instant::now(), |name| !paused.contains(name))?;
+        self.read_on(&name);
+        Some(record)
+    }
+
+    /// Has a partition read again, unless something else stands against it.
+    fn read_on(&mut self, name: &TopicPartition) {
+        if !self.paused.contains(name)
+            && !self.held.contains(name)
+            && let Some(reader) = self.reader_of(name)
+        {
+            reader.resume(name.partition).expect("BUG: it is one of the reader's");
+        }
+    }
+
+    pub fn pause(&mut self, name: &TopicPartition) {
+        self.paused.insert(name.clone());
+        if let Some(reader) = self.reader_of(name) {
+            reader.pause(name.partition).expect("BUG: it is one of the reader's");
+        }
+    }
+
+    pub fn resume(&mut self, name: &TopicPartition) {
+        self.paused.remove(name);
+        self.read_on(name);
+        self.wake(); // it may have a record that is due
     }
 
     fn poll_reader(
@@ -153,10 +253,14 @@ impl State {
             match reader.poll_recv(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(record)) => {
-                    let name =
-                        TopicPartition { topic: Arc::clone(&record.topic), partition: record.partition };
-                    self.commits.hand_out(&name, record.offset + RecordCount::new(1));
-                    return Poll::Ready(Ok(record));
+                    let Some(policy) = &self.retry else { return Poll::Ready(Ok(record)) };
+                    match policy.wait(&record, Timestamp::from_system_time(SystemTime::now())) {
+                        None => return Poll::Ready(Ok(record)),
+                        Some(wait) => {
+                            reader.pause(record.partition).expect("BUG: the record is of it");
+                            self.held.hold(name_of(&record), Instant::now() + wait, record);
+                        }
+                    }
                 }
                 // Its leader will find out, and the group goes on without it.
                 Poll::Ready(Err(ConsumeError::UnknownTopic { topic })) => {
@@ -185,6 +289,9 @@ impl State {
         tracing::warn!(%topic, %partition, %asked, %to, "the position does not exist any more; reading on elsewhere");
         let name = TopicPartition { topic: Arc::clone(topic), partition: *partition };
         self.commits.seek(&name, to);
+        if let Some(work) = &mut self.work {
+            work.tracker.drop_partition(&name); // what is under way says nothing about what comes now
+        }
         self.readers[at].seek(*partition, to).is_ok()
     }
 
@@ -192,8 +299,27 @@ impl State {
     pub fn seek(&mut self, name: &TopicPartition, to: Offset) -> bool {
         let Some(reader) = self.reader_of(name) else { return false };
         let sought = reader.seek(name.partition, to).is_ok();
+        if self.held.remove(name).is_some() {
+            self.read_on(name);
+        }
         sought && self.commits.seek(name, to)
     }
+
+    /// Has the reader go back to where the application has got.
+    pub(super) fn rewind(&mut self, name: &TopicPartition) {
+        let position = self.commits.position(name);
+        if let (Some(position), Some(reader)) = (position, self.reader_of(name)) {
+            let sought = reader.seek(name.partition, position);
+            sought.expect("BUG: it is one of the reader's");
+            if self.held.remove(name).is_some() {
+                self.read_on(name);
+            }
+        }
+    }
+}
+
+pub(super) fn name_of(record: &ConsumedRecord) -> TopicPartition {
+    TopicPartition { topic: Arc::clone(&record.topic), partition: record.partition }
 }
 
 impl Shared {
@@ -219,23 +345,34 @@ impl Shared {
     }
 
     pub fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Result<ConsumedRecord, ConsumeError>> {
-        lock(&self.state).poll_next(self.reset, cx)
+        self.poll_with(|state| state.poll_next(self.reset, cx))
+    }
+
+    /// Polls for a record, and has the task know if one is held back by that.
+    pub(super) fn poll_with<T>(&self, poll: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = lock(&self.state);
+        let holds = state.held.holds();
+        let polled = poll(&mut state);
+        let changed = state.held.holds() != holds;
+        drop(state);
+        if changed {
+            self.wake_task.notify_one();
+        }
+        polled
     }
 
     /// What is here now, `max` records at most, behind those in `records`. An error stays for the next call.
     pub fn take_more(&self, records: &mut Vec<ConsumedRecord>, max: usize) {
         let mut cx = Context::from_waker(Waker::noop());
-        let mut state = lock(&self.state);
-        while records.len() < max {
-            match state.poll_next(self.reset, &mut cx) {
-                Poll::Ready(Ok(record)) => records.push(record),
-                Poll::Ready(Err(error)) => {
-                    state.faults.push_front(error);
-                    return;
+        self.poll_with(|state| {
+            while records.len() < max {
+                match state.poll_next(self.reset, &mut cx) {
+                    Poll::Ready(Ok(record)) => records.push(record),
+                    Poll::Ready(Err(error)) => return state.faults.push_front(error),
+                    Poll::Pending => return,
                 }
-                Poll::Pending => return,
             }
-        }
+        });
     }
 
     pub fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {

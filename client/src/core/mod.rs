@@ -5,7 +5,7 @@
 //!     produce ── partitioner ▸ queue ▸ lane ▸ sequence     records to batches, batches in order, each once
 //!     consume ── fetch                                     what to fetch next, what to hand out
 //!     group   ── assign ▸ group ▸ commit                   who reads what, which member this is, how far it got
-//!     process ── contiguous ▸ retry                        many workers, one position; what failed
+//!     process ── contiguous ▸ retry ▸ waiting ▸ held       many workers, one position; what failed
 //!
 //! Everything takes `now`, bytes and completions, and returns decisions; `driver/` carries them out.
 //! So order under failures is a property test without a network (`queue/tests.rs`).
@@ -38,8 +38,10 @@ pub(crate) mod group;
 
 pub(crate) mod commit;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "its driver, the consumer, is yet to come"))]
 pub(crate) mod contiguous;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "its driver, the consumer, is yet to come"))]
 pub(crate) mod retry;
+
+pub(crate) mod waiting;
+
+pub(crate) mod held;

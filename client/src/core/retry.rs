@@ -13,11 +13,9 @@
 //! Numbers are decimal text, so that every tool can show them. Key, value, timestamp and all other headers
 //! stay as they are.
 //!
-//! With `WaitingKeys` the records of a key stay in order: while one of them waits in a later topic, those
-//! behind it follow it there unprocessed. That asks for the retry topics to be read by the process that
-//! reads the topic; a record that is dead does not hold back the others of its key.
+//! With a policy that keeps the order of keys, records behind one that waits follow it unprocessed
+//! (`waiting.rs`). All tries of a record are then of one partition number, so that one member has them all.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,15 +31,16 @@ const PREFIX: &str = "ringlog.retry.";
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RetryPolicy {
     delays: Vec<Duration>,
+    keeps_order: bool,
 }
 
 /// How far a record has got: 0 in its own topic, `n` in `<topic>.retry.<n>`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub struct Tier(u32);
+pub(crate) struct Tier(pub(crate) u32);
 
 /// What is to be done with a failed record: produce this, and when that is acknowledged it is processed.
 #[derive(Clone, Debug)]
-pub struct Moved {
+pub(crate) struct Moved {
     pub record: Record,
     /// Where it goes, and when it is to be tried again; `None` for dead letters.
     pub waits: Option<(Tier, Timestamp)>,
@@ -55,14 +54,36 @@ pub struct NameTooLong {
 }
 
 impl RetryPolicy {
-    /// One try after each of `delays`; with none, a record that fails is dead at once.
+    /// One more try after each of `delays`; with none, a record that fails is dead at once.
     pub fn new(delays: impl IntoIterator<Item = Duration>) -> RetryPolicy {
-        RetryPolicy { delays: delays.into_iter().collect() }
+        RetryPolicy { delays: delays.into_iter().collect(), keeps_order: false }
+    }
+
+    /// Keeps the records of a key in order: while one of them waits for its next try, later ones follow it
+    /// into its retry topic unprocessed, and wait as long. Other keys go on. A record that has become a
+    /// dead letter holds back nothing.
+    ///
+    /// It is [`Workers`](crate::Workers) that keep the order. The members of the group assign by range, and
+    /// the retry topics have as many partitions as their topic, so that one member has all tries of a
+    /// record. Order is kept while it has them: one that takes a partition over, after a crash or in a
+    /// rebalance, does not know of the records that wait in it, and does not hold back later ones for them.
+    pub fn keep_key_order(mut self) -> RetryPolicy {
+        self.keeps_order = true;
+        self
+    }
+
+    pub fn keeps_key_order(&self) -> bool {
+        self.keeps_order
     }
 
     /// The topics that are read beside `topic`, in order, without that of dead letters.
     pub fn topics(&self, topic: &str) -> Vec<String> {
         (1..).zip(&self.delays).map(|(tier, _)| self.topic_of(topic, Some(Tier(tier)))).collect()
+    }
+
+    /// The topic of dead letters of `topic`.
+    pub fn dead_letters(&self, topic: &str) -> String {
+        self.topic_of(topic, None)
     }
 
     fn topic_of(&self, topic: &str, tier: Option<Tier>) -> String {
@@ -73,7 +94,7 @@ impl RetryPolicy {
     }
 
     /// A record failed because of `cause`.
-    pub fn plan_failed(
+    pub(crate) fn plan_failed(
         &self,
         record: &ConsumedRecord,
         cause: &str,
@@ -87,7 +108,7 @@ impl RetryPolicy {
 
     /// A record was not processed, because an earlier one of its key waits in `tier`: it waits there too,
     /// and has failed as often as before.
-    pub fn plan_follow(
+    pub(crate) fn plan_follow(
         &self,
         record: &ConsumedRecord,
         tier: Tier,
@@ -96,6 +117,15 @@ impl RetryPolicy {
         let origin = Origin::of(record);
         let cause = "an earlier record of its key waits";
         self.plan(record, &origin, Some(tier), origin.attempts, cause, now)
+    }
+
+    /// How long a record that was just read is to be held back; `None` if it can be tried now. No longer
+    /// than a record can wait that failed just now, whatever its header says.
+    pub(crate) fn wait(&self, record: &ConsumedRecord, now: Timestamp) -> Option<Duration> {
+        let longest = self.delay(tier(record))?;
+        let millis = due(record)?.millis().saturating_sub(now.millis());
+        let wait = Duration::from_millis(u64::try_from(millis).ok()?).min(longest);
+        (!wait.is_zero()).then_some(wait)
     }
 
     fn delay(&self, tier: Tier) -> Option<Duration> {
@@ -119,6 +149,7 @@ impl RetryPolicy {
         let waits = tier.map(|tier| (tier, later(now, self.delay(tier).unwrap_or_default())));
         let mut moved = Record::to(topic).timestamp(record.timestamp);
         (moved.key, moved.value) = (record.key.clone(), record.value.clone());
+        moved.partition = self.keeps_order.then_some(record.partition);
         let kept = record.headers.iter().filter(|header| !header.key.as_str().starts_with(PREFIX));
         moved.headers = kept.map(|header| (header.key.as_str().into(), header.value.clone())).collect();
         let mut add = |name: &str, value: String| {
@@ -138,13 +169,18 @@ impl RetryPolicy {
 }
 
 /// When this record is to be tried; `None` at once.
-pub fn due(record: &ConsumedRecord) -> Option<Timestamp> {
+pub(crate) fn due(record: &ConsumedRecord) -> Option<Timestamp> {
     header(record, "due")?.parse().ok().map(Timestamp::from_millis)
 }
 
 /// In which of its topics a record is.
-pub fn tier(record: &ConsumedRecord) -> Tier {
+pub(crate) fn tier(record: &ConsumedRecord) -> Tier {
     Origin::of(record).tier
+}
+
+/// The topic that a record was in at first.
+pub(crate) fn origin_topic(record: &ConsumedRecord) -> Arc<str> {
+    Origin::of(record).topic
 }
 
 fn later(now: Timestamp, delay: Duration) -> Timestamp {
@@ -196,72 +232,18 @@ fn header<'a>(record: &'a ConsumedRecord, name: &str) -> Option<&'a str> {
     std::str::from_utf8(header.value.as_ref()?).ok()
 }
 
-/// Keys of which records wait in retry topics, and in which.
-#[derive(Debug)]
-pub struct WaitingKeys {
-    limit: usize,
-    /// How many of a key's records wait in each tier; no zeroes, no empty maps.
-    keys: HashMap<Bytes, BTreeMap<Tier, usize>>,
-}
-
-/// As many keys wait as may: no record can be moved before some are done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("records of {limit} keys wait to be tried again, and no more may")]
-pub struct TooManyKeys {
-    pub limit: usize,
-}
-
-impl WaitingKeys {
-    pub fn new(limit: usize) -> WaitingKeys {
-        WaitingKeys { limit, keys: HashMap::new() }
-    }
-
-    /// Where a record of this key has to go that is read in tier `read_in`: where the one before it of its key
-    /// waits, if it waits in a later tier. Ask before processing it.
-    pub fn follows(&self, key: &Bytes, read_in: Tier) -> Option<Tier> {
-        let last = self.keys.get(key)?.last_key_value().map(|(tier, _)| *tier)?;
-        (read_in < last).then_some(last)
-    }
-
-    /// A record of this key is about to be moved into `tier`.
-    pub fn add(&mut self, key: &Bytes, tier: Tier) -> Result<(), TooManyKeys> {
-        if self.keys.len() >= self.limit && !self.keys.contains_key(key) {
-            return Err(TooManyKeys { limit: self.limit });
-        }
-        // A copy: a slice would keep the whole reply in memory that it came in.
-        let key = if self.keys.contains_key(key) { key.clone() } else { Bytes::copy_from_slice(key) };
-        *self.keys.entry(key).or_default().entry(tier).or_default() += 1;
-        Ok(())
-    }
-
-    /// A record of this key that was read in `tier` is done: processed, moved on or dead. One that was
-    /// not added, because an earlier process moved it, counts for nothing.
-    pub fn settle(&mut self, key: &Bytes, tier: Tier) {
-        let Some(tiers) = self.keys.get_mut(key) else { return };
-        if let Some(count) = tiers.get_mut(&tier) {
-            *count -= 1;
-            if *count == 0 {
-                tiers.remove(&tier);
-            }
-        }
-        if tiers.is_empty() {
-            self.keys.remove(key);
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use protocol::batch::Header;
 
-    const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+    pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
-    fn policy() -> RetryPolicy {
+    pub(crate) fn policy() -> RetryPolicy {
         RetryPolicy::new([Duration::from_secs(10), Duration::from_secs(60)])
     }
 
-    fn record(topic: &str) -> ConsumedRecord {
+    pub(crate) fn record(topic: &str) -> ConsumedRecord {
         ConsumedRecord {
             topic: topic.into(),
             partition: PartitionIndex::new(3),
@@ -286,7 +268,7 @@ mod tests {
         }
     }
 
-    fn shown(record: &Record) -> Vec<String> {
+    pub(crate) fn shown(record: &Record) -> Vec<String> {
         let text = |value: &Option<Bytes>| String::from_utf8(value.as_ref().unwrap().to_vec()).unwrap();
         record.headers.iter().map(|(key, value)| format!("{key}={}", text(value))).collect()
     }
@@ -349,6 +331,30 @@ mod tests {
     }
 
     #[test]
+    fn a_record_is_held_until_it_is_due_and_no_longer_than_its_topic_delays() {
+        let moved = policy().plan_failed(&record("orders"), "no", NOW).unwrap();
+        let mut at = read_again(&moved);
+        let wait = |at: &ConsumedRecord, millis| {
+            let now = Timestamp::from_millis(NOW.millis() + millis);
+            policy().wait(at, now).map(|wait| wait.as_millis())
+        };
+        assert_eq!([wait(&at, 0), wait(&at, 9_999), wait(&at, 10_000)], [Some(10_000), Some(1), None]);
+        assert_eq!(wait(&at, -3_600_000), Some(10_000), "a clock that was set back");
+        assert_eq!(wait(&record("orders"), 0), None);
+        for (told, expected) in [(i64::MAX, Some(10_000)), (i64::MIN, None)] {
+            let header = at.headers.last_mut().unwrap();
+            header.value = Some(Bytes::from(told.to_string()));
+            assert_eq!(wait(&at, 0), expected, "{told}");
+        }
+    }
+
+    #[test]
+    fn with_order_kept_all_tries_are_of_one_partition() {
+        let moved = policy().keep_key_order().plan_failed(&record("orders"), "no", NOW).unwrap();
+        assert_eq!(moved.record.partition, Some(PartitionIndex::new(3)));
+    }
+
+    #[test]
     fn a_tombstone_stays_one() {
         let moved = policy().plan_failed(&ConsumedRecord { value: None, ..record("t") }, "no", NOW).unwrap();
         assert_eq!(moved.record.value_bytes(), None);
@@ -360,43 +366,5 @@ mod tests {
         assert!(policy().plan_failed(&record(&long), "no", NOW).is_err());
         let fits = "x".repeat(TOPIC_NAME_BYTES_MAX - ".retry.1".len());
         assert!(policy().plan_failed(&record(&fits), "no", NOW).is_ok());
-    }
-
-    #[test]
-    fn later_records_of_a_waiting_key_follow_it_and_do_not_count_as_failed() {
-        let key = Bytes::from_static(b"k");
-        let mut waiting = WaitingKeys::new(10);
-        let failed = policy().plan_failed(&record("orders"), "no", NOW).unwrap();
-        waiting.add(&key, failed.waits.unwrap().0).unwrap();
-        assert_eq!(waiting.follows(&Bytes::from_static(b"other"), Tier(0)), None);
-        let to = waiting.follows(&key, Tier(0)).unwrap();
-        let behind = policy().plan_follow(&record("orders"), to, NOW).unwrap();
-        waiting.add(&key, to).unwrap();
-        assert_eq!(behind.record.topic(), Some("orders.retry.1"));
-        assert!(shown(&behind.record).contains(&"ringlog.retry.attempt=0".to_owned()));
-        // In the retry topic the first is tried, and fails again: the second follows once more.
-        assert_eq!(waiting.follows(&key, Tier(1)), None, "its turn");
-        waiting.add(&key, Tier(2)).unwrap();
-        waiting.settle(&key, Tier(1));
-        assert_eq!(waiting.follows(&key, Tier(1)), Some(Tier(2)));
-        waiting.add(&key, Tier(2)).unwrap();
-        waiting.settle(&key, Tier(1));
-        assert_eq!(waiting.follows(&key, Tier(0)), Some(Tier(2)), "and new ones too");
-        // Both are done with.
-        waiting.settle(&key, Tier(2));
-        waiting.settle(&key, Tier(2));
-        assert_eq!(waiting.follows(&key, Tier(0)), None);
-        waiting.settle(&key, Tier(2));
-    }
-
-    #[test]
-    fn keys_that_wait_are_bounded() {
-        let mut waiting = WaitingKeys::new(1);
-        let (one, two) = (Bytes::from_static(b"1"), Bytes::from_static(b"2"));
-        assert_eq!([waiting.add(&one, Tier(1)), waiting.add(&one, Tier(1))], [Ok(()), Ok(())]);
-        assert_eq!(waiting.add(&two, Tier(1)), Err(TooManyKeys { limit: 1 }));
-        waiting.settle(&one, Tier(1));
-        waiting.settle(&one, Tier(1));
-        assert_eq!(waiting.add(&two, Tier(1)), Ok(()));
     }
 }

@@ -64,11 +64,18 @@ enum Told {
     Matching(BTreeSet<Arc<str>>),
 }
 
-/// Partitions that are let go of once their positions are committed.
+/// Partitions that are let go of once workers are done with them and their positions are committed.
 struct Revoking {
     id: RevokeId,
     partitions: Vec<TopicPartition>,
-    commit: CommitId,
+    step: RevokeStep,
+}
+
+#[derive(PartialEq, Eq)]
+enum RevokeStep {
+    /// Until workers have ended what they are at, and no longer than this.
+    Drain(Instant),
+    Commit(CommitId),
 }
 
 struct MemberTask {
@@ -153,6 +160,7 @@ impl MemberTask {
     fn step(&mut self) -> Option<Instant> {
         loop {
             let now = Instant::now();
+            self.commit_if_drained(now);
             let mut state = lock(&self.shared.state);
             if state.closing {
                 state.membership.close();
@@ -162,6 +170,7 @@ impl MemberTask {
             let member = state.membership.state();
             let commit = state.commits.poll_commit(now, member.is_some());
             let outcome = state.commits.poll_outcome();
+            let due_at = state.poll_due(now);
             let (call_at, commit_at) = (state.membership.poll_timeout(now), state.commits.poll_timeout(now));
             let route = state.membership.coordinator();
             drop(state);
@@ -179,7 +188,7 @@ impl MemberTask {
                 self.handle_outcome(id, result);
             }
             if is_idle || self.left {
-                return [call_at, commit_at].into_iter().flatten().min();
+                return [call_at, commit_at, due_at, self.drain_at()].into_iter().flatten().min();
             }
         }
     }
@@ -237,7 +246,7 @@ impl MemberTask {
             Event::Lost(partitions) => {
                 self.revoking = None;
                 self.stop_reading(&partitions);
-                lock(&self.shared.state).commits.remove(&partitions);
+                lock(&self.shared.state).handle_lost(&partitions);
                 if let Some(listener) = &mut self.listener {
                     listener.lost(&partitions);
                 }
@@ -258,6 +267,7 @@ impl MemberTask {
         if let Some(listener) = &mut self.listener {
             listener.assigned(&partitions);
         }
+        lock(&self.shared.state).handle_assigned(&partitions);
         if partitions.is_empty() {
             return;
         }
@@ -311,22 +321,42 @@ impl MemberTask {
         lock(&self.shared.state).stop_reading(partitions);
     }
 
-    /// Stops reading, has the positions committed, and lets go when they are.
+    /// Stops reading, waits for workers, has the positions committed, and lets go when they are.
     fn handle_revoke(&mut self, id: RevokeId, partitions: Vec<TopicPartition>, now: Instant) {
         self.stop_reading(&partitions);
         if let Some(listener) = &mut self.listener {
             listener.revoked(&partitions);
         }
         let mut state = lock(&self.shared.state);
-        let commit = state.commits.commit_before_revoke(now, &partitions);
+        state.handle_revoked(&partitions);
+        let step = RevokeStep::Drain(now + state.drain_timeout());
+        self.revoking = Some(Revoking { id, partitions, step });
+    }
+
+    fn commit_if_drained(&mut self, now: Instant) {
+        let Some(Revoking { partitions, step, .. }) = &mut self.revoking else { return };
+        let RevokeStep::Drain(until) = *step else { return };
+        let mut state = lock(&self.shared.state);
+        state.awaits_work = now < until && !state.is_settled(partitions);
+        if state.awaits_work {
+            return;
+        }
+        let commit = state.commits.commit_before_revoke(now, partitions);
         // Without automatic commits those that the application has asked for are waited for.
-        let commit = commit.unwrap_or_else(|| state.commits.commit_offsets(now, []));
-        self.revoking = Some(Revoking { id, partitions, commit });
+        *step = RevokeStep::Commit(commit.unwrap_or_else(|| state.commits.commit_offsets(now, [])));
+    }
+
+    fn drain_at(&self) -> Option<Instant> {
+        match self.revoking.as_ref()?.step {
+            RevokeStep::Drain(until) => Some(until),
+            RevokeStep::Commit(_) => None,
+        }
     }
 
     fn handle_outcome(&mut self, id: Option<CommitId>, result: Result<(), CommitError>) {
         let waiting = id.and_then(|id| lock(&self.shared.state).waiting.remove(&id));
-        let revoked = self.revoking.take_if(|revoking| Some(revoking.commit) == id);
+        let is_its = |step: &RevokeStep| matches!(step, RevokeStep::Commit(commit) if Some(*commit) == id);
+        let revoked = self.revoking.take_if(|revoking| is_its(&revoking.step));
         if let Err(error) = &result
             && waiting.is_none()
         {
@@ -334,7 +364,7 @@ impl MemberTask {
         }
         if let Some(Revoking { id, partitions, .. }) = revoked {
             let mut state = lock(&self.shared.state);
-            state.commits.remove(&partitions);
+            state.let_go(&partitions);
             state.membership.handle_revoked(id);
         }
         if let Some(done) = waiting {

@@ -1,6 +1,6 @@
 //! Errors of a reader.
 //!
-//!     build           NoTopic, UnknownTopic, UnknownPartition, Start
+//!     build           NoTopic, UnknownTopic, UnknownPartition, Start, Retry
 //!     one partition   OffsetOutOfRange, Corrupt, Refused: it stands still until `seek`
 //!                     Unavailable: told once in a while, and tried again
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use protocol::model::{ErrorCode, Offset, OffsetRange, PartitionIndex};
 
-use super::AdminError;
+use super::{AdminError, InvalidRetry};
 use crate::core::group::GroupError;
 
 /// A reader could not go on with a partition. Other partitions are not affected.
@@ -24,6 +24,8 @@ pub enum ConsumeError {
     UnknownPartition { topic: Arc<str>, partition: PartitionIndex, partitions: u32 },
     #[error("{topic}/{partition} is not one of the reader's partitions")]
     NotRead { topic: Arc<str>, partition: PartitionIndex },
+    #[error(transparent)]
+    Retry(InvalidRetry),
     /// The start could not be found.
     #[error("{0}")]
     Start(AdminError),

@@ -17,3 +17,6 @@ pub use send::{NotQueued, QueueFull, SendError, Undelivered};
 
 mod consume;
 pub use consume::ConsumeError;
+
+mod work;
+pub use work::{InvalidRetry, RetryError, WorkError};

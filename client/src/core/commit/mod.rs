@@ -179,6 +179,17 @@ impl Commits {
         }
     }
 
+    /// The application is done with the records of this partition below `to`, whatever else it has.
+    pub fn advance(&mut self, partition: &TopicPartition, to: Offset) {
+        if let Some(progress) = self.partitions.get_mut(partition) {
+            progress.position = progress.position.max(to);
+        }
+    }
+
+    pub fn is_automatic(&self) -> bool {
+        self.options.auto_commit.is_some()
+    }
+
     /// The next record of the partition is this one; it may lie before what is committed. Returns
     /// whether the partition is owned.
     pub fn seek(&mut self, partition: &TopicPartition, to: Offset) -> bool {

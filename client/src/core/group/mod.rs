@@ -214,6 +214,12 @@ impl Membership {
         self.busy_since = Some(now);
     }
 
+    /// The application works on many records at once, on one of them since then. As with `poll_begins` and
+    /// `poll_ends`: it waits for records if it works on none.
+    pub fn handle_busy(&mut self, since: Option<Instant>) {
+        self.busy_since = since;
+    }
+
     /// What `Revoke` named is let go of. The answer to one that ended otherwise counts for nothing.
     pub fn handle_revoked(&mut self, id: RevokeId) {
         if let Some((_, partitions)) = self.revoking.take_if(|(revoking, _)| *revoking == id) {
