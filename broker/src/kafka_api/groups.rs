@@ -31,6 +31,9 @@ use crate::groups::{
 use crate::handlers;
 use crate::shard::{GroupCall, KafkaCall};
 
+mod admin;
+pub use admin::{Filter, delete, delete_offsets, describe, list};
+
 mod offsets;
 pub use offsets::{OffsetFetchShape, offset_commit, offset_fetch};
 use offsets::{reply_commit, reply_fetch};
@@ -172,8 +175,12 @@ fn millis(ms: i32) -> Duration {
 /// Queues the reply to a request about groups.
 pub fn reply(connection: &Connection, asked: Asked, unknown: &[usize], replies: Vec<Option<Reply>>) {
     let mut replies = replies.into_iter().map(|reply| reply.expect("BUG: a part without an answer"));
-    if asked.api == Api::OffsetFetch {
-        return reply_fetch(connection, &asked, replies);
+    match asked.api {
+        Api::OffsetFetch => return reply_fetch(connection, &asked, replies),
+        Api::ListGroups => return admin::reply_list(connection, &asked, replies),
+        Api::DescribeGroups => return admin::reply_describe(connection, &asked, replies),
+        Api::DeleteGroups => return admin::reply_delete(connection, &asked, replies),
+        _ => {}
     }
     match replies.next().expect("BUG: one part") {
         Reply::Join(Ok(joined)) => reply_joined(connection, &asked, &joined),
@@ -187,6 +194,7 @@ pub fn reply(connection: &Connection, asked: Asked, unknown: &[usize], replies: 
         }
         Reply::Leave(left) => reply_left(connection, &asked, left),
         Reply::Commit(outcomes) => reply_commit(connection, &asked, unknown, &outcomes),
+        Reply::DeleteOffsets(outcome) => admin::reply_delete_offsets(connection, &asked, outcome),
         reply => panic!("BUG: {reply:?} is not an answer to {}", asked.api),
     }
 }

@@ -11,6 +11,8 @@
 
 use std::rc::Rc;
 
+use bytes::Bytes;
+use kafka::cold::{self, ColdRequest, ColdResponse, StrBytes};
 use kafka::header::{HeaderError, RequestHeader, append_response};
 use kafka::messages::{Request, Response, api_versions};
 use kafka::{Api, Malformed};
@@ -21,11 +23,14 @@ use codes::code;
 mod layout;
 use layout::{Layout, Topic};
 
+mod cluster;
+mod configs;
 mod data;
 mod groups;
 pub use groups::{join, sync};
 mod metadata;
 mod producer_ids;
+mod topics;
 
 use crate::connection::{Connection, Turn};
 use crate::metrics::count;
@@ -48,6 +53,15 @@ enum Shape {
     Fetch(Layout, bool),
     OffsetFetch(groups::OffsetFetchShape),
     Metadata(metadata::Wanted),
+    /// Topics or groups.
+    Names(Vec<StrBytes>),
+    /// Topics by name or by id.
+    Deleted(Vec<(Option<StrBytes>, uuid::Uuid)>),
+    Resources(Vec<configs::Resource>),
+    ListGroups(groups::Filter),
+    Sizes(cluster::Sizes),
+    /// And the epoch whose end is asked for, of each partition.
+    Epochs(Layout, Vec<i32>),
 }
 
 impl From<Asked> for crate::shard::Asked {
@@ -81,9 +95,28 @@ impl<'a> Call<'a> {
         self.asked(Shape::Plain).respond(self.connection, response);
         self.shard.touch(self.connection);
     }
+
+    fn respond_cold(&self, response: &impl ColdResponse) {
+        self.asked(Shape::Plain).respond_cold(self.connection, response);
+        self.shard.touch(self.connection);
+    }
 }
 
 impl Asked {
+    fn names(&self) -> &[StrBytes] {
+        let Shape::Names(names) = &self.shape else { panic!("BUG: {} names something", self.api) };
+        names
+    }
+
+    fn respond_cold(&self, connection: &Connection, response: &impl ColdResponse) {
+        connection.reply_in_turn(self.turn, |outbox| {
+            outbox.with_head(|out| {
+                let appended = kafka::cold::append_response(out, self.version, self.correlation, response);
+                appended.unwrap_or_else(|why| panic!("BUG: {why}"));
+            });
+        });
+    }
+
     fn respond(&self, connection: &Connection, response: &impl Response) {
         connection.reply_in_turn(self.turn, |outbox| {
             outbox.with_head(|out| {
@@ -131,9 +164,37 @@ fn try_dispatch(shard: &Rc<Shard>, connection: &Rc<Connection>, frame: &[u8]) ->
         Api::LeaveGroup => groups::leave_group(call)?,
         Api::OffsetCommit => groups::offset_commit(call)?,
         Api::OffsetFetch => groups::offset_fetch(call)?,
-        api => return Err(HeaderError::UnknownApi { key: api.key() }),
+        api => {
+            let body = Bytes::copy_from_slice(body);
+            begin_cold(call, cold::decode_request(api, header.version, body)?);
+        }
     }
     Ok(())
+}
+
+fn begin_cold(call: Call<'_>, request: ColdRequest) {
+    match request {
+        ColdRequest::CreateTopics(request) => topics::create(call, &request),
+        ColdRequest::DeleteTopics(request) => topics::delete(call, &request),
+        ColdRequest::CreatePartitions(request) => topics::grow(call, &request),
+        ColdRequest::DeleteRecords(request) => topics::delete_records(call, &request),
+        ColdRequest::DescribeConfigs(request) => configs::describe(call, &request),
+        ColdRequest::AlterConfigs(request) => configs::alter(call, &request),
+        ColdRequest::IncrementalAlterConfigs(request) => configs::alter_incrementally(call, &request),
+        ColdRequest::ListGroups(request) => groups::list(call, &request),
+        ColdRequest::DescribeGroups(request) => groups::describe(call, &request),
+        ColdRequest::DeleteGroups(request) => groups::delete(call, &request),
+        ColdRequest::OffsetDelete(request) => groups::delete_offsets(call, &request),
+        ColdRequest::DescribeCluster(request) => cluster::describe_cluster(call, request.endpoint_type),
+        ColdRequest::DescribeLogDirs(request) => cluster::describe_log_dirs(call, &request),
+        ColdRequest::ListPartitionReassignments(_) => cluster::list_reassignments(call),
+        ColdRequest::OffsetForLeaderEpoch(request) => cluster::offset_for_leader_epoch(call, &request),
+    }
+}
+
+/// As the crate of the cold messages has its strings.
+fn text(text: impl Into<String>) -> StrBytes {
+    StrBytes::from_string(text.into())
 }
 
 /// Queues the reply to a request whose parts have all been answered.
@@ -141,17 +202,26 @@ pub fn reply(shard: &Shard, connection: &Connection, asked: Asked, waiting: Wait
     match waiting {
         Waiting::Produce { results } => data::reply_produce(connection, asked, &results),
         Waiting::Fetch { results, .. } => data::reply_fetch(connection, asked, results),
-        Waiting::ListOffsets { results } => data::reply_list_offsets(connection, &asked, &results),
+        Waiting::ListOffsets { results } => match asked.api {
+            Api::OffsetForLeaderEpoch => cluster::reply_epochs(connection, &asked, &results),
+            _ => data::reply_list_offsets(connection, &asked, &results),
+        },
+        Waiting::DeleteRecords { results } => topics::reply_delete_records(connection, &asked, &results),
+        Waiting::LogSizes { sizes } => cluster::reply_log_dirs(shard, connection, &asked, &sizes),
         Waiting::Group { unknown, replies, .. } => groups::reply(connection, asked, &unknown, replies),
         Waiting::Control { replies } => {
             let replies = replies.into_iter().map(|reply| reply.expect("BUG: a part without an answer"));
             match asked.api {
                 Api::InitProducerId => producer_ids::reply(connection, &asked, replies),
                 Api::Metadata => metadata::reply(connection, &shard.view(), &asked),
+                Api::CreateTopics => topics::reply_create(&shard.view(), connection, &asked, replies),
+                Api::DeleteTopics => topics::reply_delete(connection, &asked, replies),
+                Api::CreatePartitions => topics::reply_grow(connection, &asked, replies),
+                Api::AlterConfigs => configs::reply_alter(connection, &asked, replies),
+                Api::IncrementalAlterConfigs => configs::reply_incrementally(connection, &asked, replies),
                 api => panic!("BUG: {api} is not asked of the control thread"),
             }
         }
-        Waiting::DeleteRecords { .. } => panic!("BUG: not asked by Kafka's clients"),
         Waiting::Stats { .. } => panic!("BUG: Kafka has no such request"),
     }
 }

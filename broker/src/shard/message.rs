@@ -19,6 +19,8 @@ use protocol::api::{
 };
 use protocol::model::{ErrorCode, PartitionIndex, ShardId, TopicId};
 
+use storage::id::LogId;
+
 use super::requests::FetchEntries;
 use crate::control::{ClusterView, ControlReply};
 use crate::groups::{JoinRefused, PartitionOutcome, Reply};
@@ -107,6 +109,13 @@ impl GroupAsk {
     }
 }
 
+/// Bytes of a partition's segment files.
+#[derive(Clone, Copy, Debug)]
+pub struct LogSize {
+    pub log: LogId,
+    pub bytes: u64,
+}
+
 pub enum ShardMessage {
     /// A connection that asked for this shard, and what it has sent so far.
     Adopt {
@@ -164,6 +173,13 @@ pub enum ShardMessage {
     },
     ListGroups {
         origin: Origin,
+    },
+    LogSizes {
+        origin: Origin,
+    },
+    LogSizesDone {
+        origin: Origin,
+        sizes: Vec<LogSize>,
     },
     Stats {
         origin: Origin,

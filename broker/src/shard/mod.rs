@@ -26,7 +26,7 @@ use storage::log::{DurablePoint, Fence, LogState};
 use storage::store::{Events, OpenLog, Store};
 
 mod message;
-pub use message::{GroupAsk, GroupCall, KafkaCall, Origin, RequestKey, ShardMessage};
+pub use message::{GroupAsk, GroupCall, KafkaCall, LogSize, Origin, RequestKey, ShardMessage};
 
 mod requests;
 pub use requests::{Asked, FetchEntries, FetchPart, Fetched, Pieces, Request, Requests, Waiting};
@@ -248,6 +248,21 @@ impl Shard {
 
     fn partitions_in(&self, is: impl Fn(&LogState) -> bool) -> u64 {
         self.store.logs().iter().filter(|log| log.read(|log| is(log.state()))).count() as u64
+    }
+
+    /// What the logs of this shard hold.
+    pub fn log_sizes(&self) -> Vec<LogSize> {
+        let size =
+            |log: Rc<OpenLog<ShardDisk>>| LogSize { log: log.id(), bytes: log.read(|log| log.bytes()) };
+        self.store.logs().into_iter().map(size).collect()
+    }
+
+    /// A shard has told what its logs hold.
+    pub fn take_log_sizes(&self, origin: Origin, more: Vec<LogSize>) {
+        self.complete(origin, |waiting| {
+            let Waiting::LogSizes { sizes } = waiting else { panic!("BUG: nobody asked for sizes") };
+            sizes.extend(more);
+        });
     }
 
     pub fn stats(&self) -> ShardStats {

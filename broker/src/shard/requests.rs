@@ -17,7 +17,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use super::Shard;
-use super::message::RequestKey;
+use super::message::{LogSize, RequestKey};
 use crate::connection::{Connection, Piece};
 use crate::control::ControlReply;
 use crate::groups::Reply;
@@ -56,6 +56,10 @@ pub enum Waiting {
     },
     Stats {
         shards: Vec<ShardStats>,
+    },
+    /// How much every shard's logs hold.
+    LogSizes {
+        sizes: Vec<LogSize>,
     },
     Group {
         /// The groups that the request is about, or for a list the states; empty where one will do.
@@ -161,6 +165,7 @@ impl Request {
                 let reply = StatsReply { shards };
                 connection.reply(api, correlation, |out| reply.append_to(out));
             }
+            Waiting::LogSizes { .. } => panic!("BUG: the native protocol has no such request"),
             Waiting::Group { names, unknown, replies } => {
                 handlers::reply_group(&connection, header, names, &unknown, replies);
             }

@@ -323,6 +323,10 @@ fn handle(shard: &Rc<Shard>, message: ShardMessage) {
         ShardMessage::Group { origin, ask } => shard.ask_group(origin, ask),
         ShardMessage::GroupDone { origin, reply } => handlers::take_group_reply(shard, origin, reply),
         ShardMessage::ListGroups { origin } => shard.answer_group(origin, shard.list_groups()),
+        ShardMessage::LogSizes { origin } => {
+            shard.send(origin.shard, ShardMessage::LogSizesDone { origin, sizes: shard.log_sizes() });
+        }
+        ShardMessage::LogSizesDone { origin, sizes } => shard.take_log_sizes(origin, sizes),
         ShardMessage::Stats { origin } => {
             shard.send(origin.shard, ShardMessage::StatsDone { origin, stats: shard.stats() });
         }

@@ -14,6 +14,7 @@ pub const XFS_MAGIC: i64 = 0x5846_5342;
 
 pub struct FsInfo {
     pub magic: i64,
+    pub total_bytes: u64,
     pub free_bytes: u64,
 }
 
@@ -26,7 +27,8 @@ pub fn fs_info(path: &Path) -> io::Result<FsInfo> {
         return Err(io::Error::last_os_error());
     }
     let block = u64::try_from(info.f_bsize).unwrap_or(0);
-    Ok(FsInfo { magic: info.f_type, free_bytes: info.f_bavail.saturating_mul(block) })
+    let bytes = |blocks: u64| blocks.saturating_mul(block);
+    Ok(FsInfo { magic: info.f_type, total_bytes: bytes(info.f_blocks), free_bytes: bytes(info.f_bavail) })
 }
 
 /// Writes back everything of the filesystem that the file is on, and waits for it.

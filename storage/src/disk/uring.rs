@@ -30,6 +30,12 @@ pub struct UringDisk {
 }
 
 impl UringDisk {
+    /// Bytes of the device, and those of them that are free for this process.
+    pub fn space(&self) -> io::Result<(u64, u64)> {
+        let info = sys::fs_info(&self.root)?;
+        Ok((info.total_bytes, info.free_bytes))
+    }
+
     /// Opens the data directory for this executor. [`ANCHOR_FILE`] must exist in it.
     pub async fn open(root: &Path) -> io::Result<UringDisk> {
         let anchor = OpenOptions::new().read(true).dma_open(root.join(ANCHOR_FILE)).await.map_err(plain)?;

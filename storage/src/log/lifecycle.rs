@@ -99,7 +99,7 @@ impl<B: Buf> Log<B> {
         if !self.config.cleanup.delete || self.state != LogState::Open {
             return None;
         }
-        let total: u64 = self.segments.iter().map(Segment::len).sum();
+        let total = self.bytes();
         let mut excess = self.config.retention_bytes.map_or(0, |bytes| total.saturating_sub(bytes));
         let mut start = None;
         for segment in self.finished(unfinished) {

@@ -175,6 +175,11 @@ impl<B: Buf> Log<B> {
         Some(self.read_of(segment, None))
     }
 
+    /// Bytes of all segments.
+    pub fn bytes(&self) -> u64 {
+        self.segments.iter().map(Segment::len).sum()
+    }
+
     /// The largest timestamp of what lies in the files: records that are deleted or not durable yet count.
     /// Below zero if none has one.
     pub fn max_timestamp(&self) -> Timestamp {
