@@ -8,7 +8,8 @@
 //! by somebody (nothing is skipped). At the end: everything acknowledged was printed (nothing is lost or
 //! unseen). Records may come twice; how many did is told.
 //!
-//! `RINGLOG_GROUP_STEPS=n` sets how much happens (40 by default), `RINGLOG_SEED=s` what.
+//! `RINGLOG_GROUP_HISTORIES=n` sets how often (20 by default), each from an empty directory and a seed of its
+//! own; `RINGLOG_GROUP_STEPS=n` how much happens in each (8), `RINGLOG_SEED=s` with which seed they begin.
 
 mod common;
 
@@ -17,6 +18,7 @@ mod proxy;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -29,6 +31,7 @@ const TOPIC: &str = "t";
 const GROUP: &str = "g";
 const PARTITIONS: u32 = 6;
 const WORKERS_MAX: usize = 4;
+const SIDE_BY_SIDE: usize = 4;
 
 /// The end of a run may have to wait for sessions of members that were killed.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -222,12 +225,19 @@ impl History {
     }
 }
 
-#[tokio::test]
-async fn a_group_loses_and_skips_nothing() {
-    let (seed, steps, begun) = (env("RINGLOG_SEED", 1), env("RINGLOG_GROUP_STEPS", 40), Instant::now());
-    let scratch = Scratch::new("group-history");
+/// What a history showed.
+#[derive(Default)]
+struct Told {
+    done: BTreeMap<&'static str, u32>,
+    acknowledged: u64,
+    twice: u64,
+}
+
+async fn run(seed: u64, steps: u64, scratch: &Path) -> Told {
+    let dir = scratch.join(seed.to_string());
+    std::fs::create_dir(&dir).expect("a new directory");
     let mut history = History {
-        dir: scratch.path().to_owned(),
+        dir,
         rng: Rng(seed),
         proxy: Proxy::start(seed),
         broker: None,
@@ -247,12 +257,52 @@ async fn a_group_loses_and_skips_nothing() {
     }
     history.produce().await;
     let twice = history.settle().await;
-    assert!(0 < history.sent, "the run tested nothing");
+    Told { done: std::mem::take(&mut history.done), acknowledged: history.sent, twice }
+}
+
+/// Runs every `SIDE_BY_SIDE`th history from `first` on: most of the time they wait.
+fn run_some(first: u64, seeds: &Range<u64>, steps: u64, scratch: &Path) -> Vec<Told> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let seeds = (first..seeds.end).step_by(SIDE_BY_SIDE);
+    seeds
+        .map(|seed| {
+            println!("history {seed} begins");
+            runtime.block_on(run(seed, steps, scratch))
+        })
+        .collect()
+}
+
+#[test]
+fn a_group_loses_and_skips_nothing() {
+    let (seed, histories) = (env("RINGLOG_SEED", 1), env("RINGLOG_GROUP_HISTORIES", 20));
+    let (steps, begun) = (env("RINGLOG_GROUP_STEPS", 8), Instant::now());
+    let scratch = Scratch::new("group-history");
+    let seeds = seed..seed + histories;
+    let mut sum = Told::default();
+    std::thread::scope(|scope| {
+        let lanes: Vec<_> = seeds
+            .clone()
+            .take(SIDE_BY_SIDE)
+            .map(|first| {
+                scope.spawn({
+                    let (seeds, path) = (&seeds, scratch.path());
+                    move || run_some(first, seeds, steps, path)
+                })
+            })
+            .collect();
+        for told in lanes.into_iter().flat_map(|lane| lane.join().expect("no rule was broken")) {
+            sum.acknowledged += told.acknowledged;
+            sum.twice += told.twice;
+            told.done.into_iter().for_each(|(what, times)| *sum.done.entry(what).or_default() += times);
+        }
+    });
+    assert!(0 < sum.acknowledged, "the run tested nothing");
     println!(
-        "{steps} steps (seed {seed}) in {:?}: {:?}; {} records acknowledged, lost 0, unseen 0, skipped 0, \
-         {twice} seen again; committed offsets never went back",
+        "{histories} histories of {steps} steps (seeds {seeds:?}) in {:?}: {:?}; {} records acknowledged, lost 0, \
+         unseen 0, skipped 0, {} seen again; committed offsets never went back",
         begun.elapsed(),
-        history.done,
-        history.sent
+        sum.done,
+        sum.acknowledged,
+        sum.twice
     );
 }
