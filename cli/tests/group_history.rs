@@ -175,6 +175,10 @@ impl History {
     async fn look(&mut self) {
         let client = self.client().await;
         let offsets = client.admin().group_offsets(GROUP).await.expect("the coordinator comes");
+        for partition in self.committed.keys() {
+            let is_there = offsets.iter().any(|offset| offset.partition.get() == *partition);
+            assert!(is_there, "what was committed of partition {partition} is gone");
+        }
         for offset in offsets {
             let (partition, now) = (offset.partition.get(), offset.offset.get());
             let before = self.committed.insert(partition, now).unwrap_or(0);
