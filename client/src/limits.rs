@@ -59,9 +59,6 @@ pub const MAX_POLL_INTERVAL: Duration = Duration::from_secs(300);
 /// Most records of one poll (Kafka's `max.poll.records`).
 pub const MAX_POLL_RECORDS: usize = 500;
 
-/// How long a broker may wait for a consumer's records.
-pub const CONSUMER_MAX_WAIT: Duration = Duration::from_secs(1);
-
 /// Most records that a consumer's workers have under way.
 pub const WORKERS_IN_FLIGHT: usize = 500;
 
@@ -98,7 +95,9 @@ pub const PRODUCE_REQUEST_BYTES_MAX: usize = 8 << 20;
 /// What a record is charged in the buffer beyond its key, value and headers.
 pub const RECORD_OVERHEAD_BYTES: usize = 32;
 
-pub const FETCH_MAX_WAIT: Duration = Duration::from_millis(500);
+/// How long a broker may wait for records. Twice Kafka's: a record that comes ends the wait at once, and a
+/// hundred waiting readers cost a broker half.
+pub const FETCH_MAX_WAIT: Duration = Duration::from_secs(1);
 pub const FETCH_MIN_BYTES: u32 = 1;
 pub const FETCH_BYTES: u32 = 2 << 20;
 pub const PREFETCH_BYTES: usize = 8 << 20;

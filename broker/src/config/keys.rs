@@ -105,7 +105,7 @@ keys! {
          whoever reaches the port can read, write and delete everything.";
     CONNECTIONS_MAX: Count = "listener.connections_max", "10000", Some((1, 1_000_000)),
         "Connections open at a time, all shards together. Above it new ones are closed at once. An idle \
-         connection costs a few KiB and a file descriptor.";
+         connection costs some 50 KiB and a file descriptor.";
     FRAME_BYTES_MAX: Size = "listener.frame_bytes_max", "16 MiB",
         Some((FRAME_BYTES_MIN, FRAME_BODY_BYTES_MAX as u64)),
         "Largest request the broker reads; a longer one ends its connection before anything is allocated. \

@@ -13,7 +13,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -338,8 +338,24 @@ const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
 /// A long poll ends after this, whatever its client asked for.
 const FETCH_WAIT_MAX: Duration = Duration::from_secs(300);
 
+/// Long polls end together, at multiples of this: a wake-up of the shard for each of a hundred waiting
+/// connections costs more than answering them.
+const FETCH_WAIT_GRAIN: Duration = Duration::from_millis(50);
+
+/// When a fetch is answered with what there is. A wait of ten grains and more is rounded up to the next one.
 pub fn fetch_deadline(max_wait_ms: u32) -> Instant {
-    Instant::now() + Duration::from_millis(u64::from(max_wait_ms)).min(FETCH_WAIT_MAX)
+    static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let begun = *BEGUN;
+    let wait = Duration::from_millis(u64::from(max_wait_ms)).min(FETCH_WAIT_MAX);
+    rounded_up(begun, Instant::now() + wait, wait)
+}
+
+fn rounded_up(begun: Instant, deadline: Instant, wait: Duration) -> Instant {
+    if wait < 10 * FETCH_WAIT_GRAIN {
+        return deadline;
+    }
+    let grains = deadline.duration_since(begun).as_micros().div_ceil(FETCH_WAIT_GRAIN.as_micros());
+    begun + FETCH_WAIT_GRAIN * u32::try_from(grains).unwrap_or(u32::MAX)
 }
 
 /// The place a log was known to be durable at, if the checkpoint has it.
@@ -353,4 +369,20 @@ fn add_connection(connections: &AtomicUsize) -> usize {
 
 fn remove_connection(connections: &AtomicUsize) {
     connections.fetch_sub(1, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_waits_end_together_and_short_ones_in_time() {
+        let begun = Instant::now();
+        let ends = |at_ms: u64, wait_ms: u64| {
+            let (deadline, wait) = (begun + Duration::from_millis(at_ms), Duration::from_millis(wait_ms));
+            rounded_up(begun, deadline, wait).duration_since(begun).as_millis()
+        };
+        assert_eq!([ends(1001, 500), ends(1049, 1000), ends(1050, 1000)], [1050, 1050, 1050]);
+        assert_eq!([ends(1051, 1000), ends(499, 499), ends(7, 7)], [1100, 499, 7]);
+    }
 }

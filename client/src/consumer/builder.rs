@@ -91,7 +91,7 @@ impl ConsumerBuilder {
             max_poll_interval: limits::MAX_POLL_INTERVAL,
             max_poll_records: limits::MAX_POLL_RECORDS,
             reader: ReaderOptions {
-                max_wait: limits::CONSUMER_MAX_WAIT,
+                max_wait: limits::FETCH_MAX_WAIT,
                 min_bytes: limits::FETCH_MIN_BYTES,
                 fetch_bytes: limits::FETCH_BYTES,
                 prefetch_bytes: limits::PREFETCH_BYTES,

@@ -71,7 +71,7 @@ impl ReaderBuilder {
         self
     }
 
-    /// How long a broker may wait for `min_bytes`; 500 ms by default.
+    /// How long a broker may wait for `min_bytes`; 1 s by default.
     pub fn max_wait(mut self, wait: Duration) -> Self {
         self.options.max_wait = wait;
         self
