@@ -12,8 +12,9 @@ use kafka::cold::types::describe_log_dirs_response::{
 };
 use kafka::cold::types::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
 use kafka::cold::types::{
-    BrokerId, DescribeClusterResponse, DescribeLogDirsRequest, DescribeLogDirsResponse,
-    ListPartitionReassignmentsResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, TopicName,
+    BrokerId, DescribeClusterRequest, DescribeClusterResponse, DescribeLogDirsRequest,
+    DescribeLogDirsResponse, ListPartitionReassignmentsResponse, OffsetForLeaderEpochRequest,
+    OffsetForLeaderEpochResponse, TopicName,
 };
 use protocol::api::{ListOffsetsEntry, ListOffsetsResult, OffsetSpec};
 use protocol::model::{ErrorCode, LeaderEpoch, ShardId};
@@ -21,7 +22,7 @@ use protocol::model::{ErrorCode, LeaderEpoch, ShardId};
 use super::data::{epoch, wire};
 use super::layout::partition_index;
 use super::metadata::node;
-use super::{Asked, Call, Layout, Shape, Topic, code, text};
+use super::{Asked, Call, Layout, Shape, Topic, code, operations, text};
 use crate::connection::Connection;
 use crate::handlers;
 use crate::shard::{LogSize, Shard, ShardMessage, Waiting};
@@ -29,10 +30,12 @@ use crate::shard::{LogSize, Shard, ShardMessage, Waiting};
 /// `DescribeClusterRequest.EndpointType`: brokers; the other are controllers.
 const BROKERS: i8 = 1;
 
-pub fn describe_cluster(call: Call<'_>, endpoint_type: i8) {
+pub fn describe_cluster(call: Call<'_>, request: &DescribeClusterRequest) {
+    let endpoint_type = request.endpoint_type;
     let view = call.shard.view();
     let (host, port) = &view.identity.kafka;
     let this = BrokerId(node(&view));
+    let operations = operations::told(request.include_cluster_authorized_operations, operations::CLUSTER);
     let broker = DescribeClusterBroker::default()
         .with_broker_id(this)
         .with_host(text(host.clone()))
@@ -40,7 +43,7 @@ pub fn describe_cluster(call: Call<'_>, endpoint_type: i8) {
     let response = DescribeClusterResponse::default()
         .with_cluster_id(text(view.identity.cluster.to_string()))
         .with_controller_id(this)
-        .with_cluster_authorized_operations(i32::MIN);
+        .with_cluster_authorized_operations(operations);
     let response = match call.header.version {
         0 => response.with_brokers(vec![broker]),
         _ if endpoint_type == BROKERS => response.with_brokers(vec![broker]).with_endpoint_type(BROKERS),

@@ -3,7 +3,6 @@
 //!     Metadata ─ all exist, or none may be made ─▶ answered at once
 //!        └ topics are missing, and `kafka.auto_create_topics` ─▶ control thread makes them ─▶ answered then
 
-use kafka::messages::metadata::NO_OPERATIONS;
 use kafka::messages::{
     ApiVersionsRequest, ApiVersionsResponse, MetadataBroker, MetadataPartition, MetadataRequest,
     MetadataResponse, MetadataTopic,
@@ -13,7 +12,7 @@ use kafka::{ErrorCode as KafkaCode, Malformed};
 use protocol::api::CreateTopicRequest;
 use protocol::model::{LeaderEpoch, TopicId, TopicName};
 
-use super::{Asked, Call, Shape};
+use super::{Asked, Call, Shape, operations};
 use crate::connection::Connection;
 use crate::control::{ClusterView, ControlMessage, TopicView};
 use crate::handlers;
@@ -31,8 +30,14 @@ pub fn api_versions(call: Call<'_>) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// The topics that a request asks for.
-pub enum Wanted {
+/// What a request asks for.
+pub struct Wanted {
+    topics: Topics,
+    /// To be told what the client may do with the cluster, and with each topic.
+    operations: (bool, bool),
+}
+
+enum Topics {
     All,
     /// By name, or by id where that is not zero.
     These(Vec<(Uuid, Option<Box<str>>)>),
@@ -40,18 +45,20 @@ pub enum Wanted {
 
 pub fn metadata(call: Call<'_>) -> Result<(), Malformed> {
     let request: MetadataRequest<'_> = call.parse()?;
-    let wanted = match request.topics {
-        None => Wanted::All,
+    let topics = match request.topics {
+        None => Topics::All,
         Some(topics) => {
-            Wanted::These(topics.iter().map(|topic| (topic.id, topic.name.map(Into::into))).collect())
+            Topics::These(topics.iter().map(|topic| (topic.id, topic.name.map(Into::into))).collect())
         }
     };
     let may_create = request.allow_auto_topic_creation
         && call.shard.config.kafka.auto_create_topics
         && !call.shard.is_stopping();
-    let missing = if may_create { missing(&call.shard.view(), &wanted) } else { Vec::new() };
+    let missing = if may_create { missing(&call.shard.view(), &topics) } else { Vec::new() };
     let waiting = Waiting::Control { replies: missing.iter().map(|_| None).collect() };
-    let asked = call.asked(Shape::Metadata(wanted));
+    let operations =
+        (request.include_cluster_authorized_operations, request.include_topic_authorized_operations);
+    let asked = call.asked(Shape::Metadata(Wanted { topics, operations }));
     // Without a missing topic this answers at once. Whether a topic could be made is told by the view.
     handlers::begin_entries(call.shard, call.connection, asked, missing, waiting, |shard, origin, name| {
         let request = CreateTopicRequest {
@@ -68,8 +75,8 @@ pub fn metadata(call: Call<'_>) -> Result<(), Malformed> {
 }
 
 /// Names that a topic may have and none has.
-fn missing(view: &ClusterView, wanted: &Wanted) -> Vec<String> {
-    let Wanted::These(topics) = wanted else { return Vec::new() };
+fn missing(view: &ClusterView, wanted: &Topics) -> Vec<String> {
+    let Topics::These(topics) = wanted else { return Vec::new() };
     let names = topics.iter().filter_map(|(_, name)| name.as_deref());
     let mut missing: Vec<String> = names
         .filter(|name| view.topic(name).is_none() && TopicName::new(name).is_ok() && *name != OFFSETS_TOPIC)
@@ -86,10 +93,14 @@ pub fn reply(connection: &Connection, view: &ClusterView, asked: &Asked) {
     let (host, port) = &identity.kafka;
     let node_id = node(view);
     let cluster_id = identity.cluster.to_string();
-    let topics = match wanted {
-        Wanted::All => view.topics().map(|topic| describe(view, topic)).collect(),
-        Wanted::These(topics) => topics.iter().map(|(id, name)| find(view, id, name.as_deref())).collect(),
+    let (of_cluster, of_topic) = wanted.operations;
+    let mut topics: Vec<MetadataTopic<'_>> = match &wanted.topics {
+        Topics::All => view.topics().map(|topic| describe(view, topic)).collect(),
+        Topics::These(topics) => topics.iter().map(|(id, name)| find(view, id, name.as_deref())).collect(),
     };
+    for topic in &mut topics {
+        topic.authorized_operations = operations::told(of_topic, operations::TOPIC);
+    }
     asked.respond(
         connection,
         &MetadataResponse {
@@ -98,7 +109,7 @@ pub fn reply(connection: &Connection, view: &ClusterView, asked: &Asked) {
             cluster_id: Some(&cluster_id),
             controller_id: node_id,
             topics,
-            cluster_authorized_operations: NO_OPERATIONS,
+            cluster_authorized_operations: operations::told(of_cluster, operations::CLUSTER),
         },
     );
 }
@@ -122,7 +133,7 @@ fn find<'a>(view: &'a ClusterView, id: &Uuid, name: Option<&'a str>) -> Metadata
             id: *id,
             is_internal: false,
             partitions: Vec::new(),
-            authorized_operations: NO_OPERATIONS,
+            authorized_operations: operations::NO_OPERATIONS,
         },
     }
 }
@@ -145,6 +156,6 @@ fn describe<'a>(view: &ClusterView, topic: &'a TopicView) -> MetadataTopic<'a> {
         id: topic.id().to_bytes(),
         is_internal: name == OFFSETS_TOPIC,
         partitions: (0..topic.partitions()).map(partition).collect(),
-        authorized_operations: NO_OPERATIONS,
+        authorized_operations: operations::NO_OPERATIONS,
     }
 }

@@ -29,6 +29,7 @@ mod data;
 mod groups;
 pub use groups::{join, sync};
 mod metadata;
+mod operations;
 mod producer_ids;
 mod topics;
 
@@ -55,6 +56,8 @@ enum Shape {
     Metadata(metadata::Wanted),
     /// Topics or groups.
     Names(Vec<StrBytes>),
+    /// And whether to tell what the client may do with each.
+    DescribedGroups(Vec<StrBytes>, bool),
     /// Topics by name or by id.
     Deleted(Vec<(Option<StrBytes>, uuid::Uuid)>),
     Resources(Vec<configs::Resource>),
@@ -104,8 +107,10 @@ impl<'a> Call<'a> {
 
 impl Asked {
     fn names(&self) -> &[StrBytes] {
-        let Shape::Names(names) = &self.shape else { panic!("BUG: {} names something", self.api) };
-        names
+        match &self.shape {
+            Shape::Names(names) | Shape::DescribedGroups(names, _) => names,
+            _ => panic!("BUG: {} names something", self.api),
+        }
     }
 
     fn respond_cold(&self, connection: &Connection, response: &impl ColdResponse) {
@@ -185,7 +190,7 @@ fn begin_cold(call: Call<'_>, request: ColdRequest) {
         ColdRequest::DescribeGroups(request) => groups::describe(call, &request),
         ColdRequest::DeleteGroups(request) => groups::delete(call, &request),
         ColdRequest::OffsetDelete(request) => groups::delete_offsets(call, &request),
-        ColdRequest::DescribeCluster(request) => cluster::describe_cluster(call, request.endpoint_type),
+        ColdRequest::DescribeCluster(request) => cluster::describe_cluster(call, &request),
         ColdRequest::DescribeLogDirs(request) => cluster::describe_log_dirs(call, &request),
         ColdRequest::ListPartitionReassignments(_) => cluster::list_reassignments(call),
         ColdRequest::OffsetForLeaderEpoch(request) => cluster::offset_for_leader_epoch(call, &request),

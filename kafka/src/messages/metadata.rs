@@ -224,4 +224,11 @@ mod tests {
         assert!(MetadataRequest::parse(&[0; 4], 1).unwrap().topics.is_some_and(|topics| topics.is_empty()));
         assert!(MetadataRequest::parse(&[0xff; 4], 0).is_err());
     }
+
+    /// As librdkafka 2.16.0 sends it: it writes the count of topics in four bytes where one is right.
+    #[test]
+    fn bytes_behind_the_request_are_not_looked_at() {
+        let request = MetadataRequest::parse(&[0, 0, 0, 0, 1, 0, 0], 12).unwrap();
+        assert_eq!((request.topics, request.allow_auto_topic_creation), (None, false));
+    }
 }

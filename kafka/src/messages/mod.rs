@@ -69,12 +69,10 @@ pub use offset_fetch::{
 pub trait Request<'a>: Read<'a> {
     const API: Api;
 
-    /// Reads a whole body, to its last byte.
+    /// Reads a whole body. What may follow it is not looked at, as in Kafka: librdkafka 2.16 asks for all
+    /// topics (Metadata 12) with three bytes too many.
     fn parse(body: &'a [u8], version: i16) -> Result<Self, Malformed> {
-        let mut r = Reader::new(body, Self::API, version);
-        let request = Self::read(&mut r)?;
-        r.finish()?;
-        Ok(request)
+        Self::read(&mut Reader::new(body, Self::API, version))
     }
 }
 

@@ -19,8 +19,6 @@ pub enum Malformed {
     Truncated { field: &'static str },
     #[error("{field} is not allowed: {why}")]
     Invalid { field: &'static str, why: &'static str },
-    #[error("{extra} bytes follow the end of the message")]
-    Trailing { extra: usize },
 }
 
 /// A position in the body of a request.
@@ -189,13 +187,6 @@ impl<'a> Reader<'a> {
     /// What has not been read yet.
     pub fn rest(&self) -> &'a [u8] {
         self.rest
-    }
-
-    pub fn finish(self) -> Result<(), Malformed> {
-        match self.rest.len() {
-            0 => Ok(()),
-            extra => Err(Malformed::Trailing { extra }),
-        }
     }
 }
 

@@ -17,14 +17,11 @@ use protocol::api::OffsetDeleteRequest as NativeDelete;
 use protocol::model::{ErrorCode, ShardId};
 
 use super::super::layout::partition_index;
-use super::super::{Asked, Call, Layout, Shape, Topic, code, text};
+use super::super::{Asked, Call, Layout, Shape, Topic, code, operations, text};
 use crate::connection::Connection;
 use crate::groups::{self, PartitionOutcome, Reply, State};
 use crate::handlers;
 use crate::shard::{GroupAsk, GroupCall, ShardMessage, Waiting};
-
-/// Operations that nobody asked for, or that nobody knows.
-const NO_OPERATIONS: i32 = i32::MIN;
 
 /// The only type of groups there is (KIP-848 has another).
 const CLASSIC: &str = "classic";
@@ -89,10 +86,14 @@ pub fn reply_list(connection: &Connection, asked: &Asked, replies: impl Iterator
     asked.respond_cold(connection, &response);
 }
 
-fn ask_each(call: Call<'_>, groups: &[GroupId], ask: impl Fn() -> GroupCall) {
+fn names(groups: &[GroupId]) -> Vec<StrBytes> {
+    groups.iter().map(|group| group.clone().0).collect()
+}
+
+fn ask_each(call: Call<'_>, groups: &[GroupId], shape: Shape, ask: impl Fn() -> GroupCall) {
     let host = call.connection.peer_host();
     let asks = groups.iter().map(|group| GroupAsk::new(group.as_str(), host.clone(), ask())).collect();
-    let asked = call.asked(Shape::Names(groups.iter().map(|group| group.clone().0).collect()));
+    let asked = call.asked(shape);
     let waiting = none_yet(groups.len());
     handlers::begin_entries(call.shard, call.connection, asked, asks, waiting, |shard, origin, ask| {
         shard.ask_group(origin, ask);
@@ -100,15 +101,17 @@ fn ask_each(call: Call<'_>, groups: &[GroupId], ask: impl Fn() -> GroupCall) {
 }
 
 pub fn describe(call: Call<'_>, request: &DescribeGroupsRequest) {
-    ask_each(call, &request.groups, || GroupCall::Describe);
+    let shape = Shape::DescribedGroups(names(&request.groups), request.include_authorized_operations);
+    ask_each(call, &request.groups, shape, || GroupCall::Describe);
 }
 
 pub fn reply_describe(connection: &Connection, asked: &Asked, replies: impl Iterator<Item = Reply>) {
+    let tells = matches!(asked.shape, Shape::DescribedGroups(_, true));
     let described = |(name, reply): (&StrBytes, Reply)| {
         let Reply::Describe(described) = reply else { panic!("BUG: not a description") };
         let group = DescribedGroup::default()
             .with_group_id(GroupId(name.clone()))
-            .with_authorized_operations(NO_OPERATIONS);
+            .with_authorized_operations(operations::told(tells, operations::GROUP));
         match described {
             Ok(found) => group
                 .with_group_state(StrBytes::from_static_str(found.state.name()))
@@ -138,7 +141,7 @@ fn describe_member(asked: &Asked, member: &groups::DescribedMember) -> Described
 }
 
 pub fn delete(call: Call<'_>, request: &DeleteGroupsRequest) {
-    ask_each(call, &request.groups_names, || GroupCall::Delete);
+    ask_each(call, &request.groups_names, Shape::Names(names(&request.groups_names)), || GroupCall::Delete);
 }
 
 pub fn reply_delete(connection: &Connection, asked: &Asked, replies: impl Iterator<Item = Reply>) {
