@@ -26,7 +26,7 @@ pub struct Embedded {
     child: Child,
     /// The broker runs as long as this is open.
     stdin: Option<ChildStdin>,
-    address: String,
+    addresses: Addresses,
     /// What its process was told beside its directory.
     words: Vec<String>,
     /// Removed when this is dropped, after the broker is gone.
@@ -37,14 +37,16 @@ impl Embedded {
     /// Must be called on a thread that lives as long as the broker shall: its end is the parent's end
     /// for the kernel.
     ///
-    /// `sets` are the broker's own settings, each `section.key=value`.
-    pub fn start(under: &Path, cpus: &[usize], sets: &[String]) -> Result<Embedded> {
+    /// `sets` are the broker's own settings, each `section.key=value`. With `kafka` it has a listener for
+    /// Kafka's clients too.
+    pub fn start(under: &Path, cpus: &[usize], sets: &[String], kafka: bool) -> Result<Embedded> {
         let data_dir = make_data_dir(under)?;
         let mut words =
             vec!["--cpus".to_owned(), cpus.iter().map(usize::to_string).collect::<Vec<_>>().join(",")];
         words.extend(sets.iter().flat_map(|set| ["--broker-set".to_owned(), set.clone()]));
-        let (child, stdin, address) = spawn(data_dir.path(), &words)?;
-        Ok(Embedded { child, stdin, address, words, data_dir })
+        words.extend(kafka.then(|| "--kafka".to_owned()));
+        let (child, stdin, addresses) = spawn(data_dir.path(), &words)?;
+        Ok(Embedded { child, stdin, addresses, words, data_dir })
     }
 
     /// Kills the broker as no broker wants to be, and starts another on what it left. Returns how long
@@ -53,12 +55,17 @@ impl Embedded {
         self.child.kill().context("cannot kill the broker")?;
         self.child.wait().context("cannot wait for the broker")?;
         let begun = Instant::now();
-        (self.child, self.stdin, self.address) = spawn(self.data_dir.path(), &self.words)?;
+        (self.child, self.stdin, self.addresses) = spawn(self.data_dir.path(), &self.words)?;
         Ok(begun.elapsed())
     }
 
     pub fn address(&self) -> &str {
-        &self.address
+        &self.addresses.native
+    }
+
+    /// Of its Kafka listener, if it has one.
+    pub fn kafka(&self) -> Option<&str> {
+        self.addresses.kafka.as_deref()
     }
 
     pub fn pid(&self) -> u32 {
@@ -90,8 +97,22 @@ impl Drop for Embedded {
     }
 }
 
+/// Where a broker listens.
+struct Addresses {
+    native: String,
+    kafka: Option<String>,
+}
+
+impl Addresses {
+    /// Of the line `listening on 127.0.0.1:41234 127.0.0.1:41235`.
+    fn parse(line: &str) -> Option<Addresses> {
+        let mut words = line.trim().strip_prefix(ANNOUNCEMENT)?.split(' ').map(str::to_owned);
+        Some(Addresses { native: words.next()?, kafka: words.next() })
+    }
+}
+
 /// A broker's process on a directory, once it listens.
-fn spawn(data_dir: &Path, words: &[String]) -> Result<(Child, Option<ChildStdin>, String)> {
+fn spawn(data_dir: &Path, words: &[String]) -> Result<(Child, Option<ChildStdin>, Addresses)> {
     let program = std::env::current_exe().context("cannot find this program")?;
     let mut child = Command::new(program)
         .arg("__broker")
@@ -109,8 +130,8 @@ fn spawn(data_dir: &Path, words: &[String]) -> Result<(Child, Option<ChildStdin>
     let stdout = child.stdout.take().context("BUG: stdout was asked to be a pipe")?;
     let mut line = String::new();
     let read = BufReader::new(stdout).read_line(&mut line);
-    if let (Ok(_), Some(address)) = (&read, line.trim().strip_prefix(ANNOUNCEMENT)) {
-        return Ok((child, stdin, address.to_owned()));
+    if let (Ok(_), Some(addresses)) = (&read, Addresses::parse(&line)) {
+        return Ok((child, stdin, addresses));
     }
     // Both fail only if it is gone already.
     let _ = child.kill();
@@ -135,9 +156,12 @@ pub fn run_broker(flags: &BrokerFlags) -> Result<()> {
     tracing_subscriber::fmt().with_env_filter(log_filter()).with_writer(std::io::stderr).init();
     let config = broker::config::load(None, std::iter::empty(), &flags.broker_set)?;
     let ours = Config::ephemeral(flags.data_dir.clone());
-    let config = Config { cpus: flags.cpus.clone(), data_dir: ours.data_dir, listen: ours.listen, ..config };
+    let kafka = broker::config::KafkaConfig { listen: flags.kafka.then_some(ours.listen), ..config.kafka };
+    let (data_dir, listen) = (ours.data_dir, ours.listen);
+    let config = Config { cpus: flags.cpus.clone(), data_dir, listen, kafka, ..config };
     let broker = Broker::start(config).context("the broker cannot start")?;
-    println!("{ANNOUNCEMENT}{}", broker.addr());
+    let kafka = broker.kafka_addr().map_or_else(String::new, |addr| format!(" {addr}"));
+    println!("{ANNOUNCEMENT}{}{kafka}", broker.addr());
     wait_for_end_of(std::io::stdin());
     broker.stop().context("the broker cannot stop")
 }

@@ -144,7 +144,8 @@ fn write_files(flags: &Flags, results: &Results, document: &Value) -> Result<()>
 
 /// A broker that somebody else has started, wherever it is.
 fn drive_running(workload: Workload, flags: &Flags, bootstrap: &str) -> Result<Results> {
-    let place = Place { bootstrap: bootstrap.to_owned(), broker_pid: None, client_cores: None };
+    let (bootstrap, kafka) = (bootstrap.to_owned(), flags.kafka_bootstrap.clone());
+    let place = Place { bootstrap, kafka, broker_pid: None, client_cores: None };
     let threads = sys::allowed_cores()?.len();
     drive(workload, flags, &place, threads)
 }
@@ -152,7 +153,7 @@ fn drive_running(workload: Workload, flags: &Flags, bootstrap: &str) -> Result<R
 /// A broker in a child process, on cores of its own.
 fn drive_embedded(workload: Workload, flags: &Flags, cores: &Cores) -> Result<Results> {
     let under = flags.data_dir.as_deref().unwrap_or(Path::new("."));
-    let mut broker = Embedded::start(under, &cores.broker, &flags.broker_set)?;
+    let mut broker = Embedded::start(under, &cores.broker, &flags.broker_set, flags.kafka)?;
     let apart = cores.client.iter().all(|core| !cores.broker.contains(core));
     if apart {
         // After the child was started, which would inherit it.
@@ -160,6 +161,7 @@ fn drive_embedded(workload: Workload, flags: &Flags, cores: &Cores) -> Result<Re
     }
     let place = |broker: &Embedded| Place {
         bootstrap: broker.address().to_owned(),
+        kafka: broker.kafka().map(str::to_owned),
         broker_pid: Some(broker.pid()),
         client_cores: apart.then(|| cores.client.clone()),
     };
@@ -184,7 +186,10 @@ fn drive(workload: Workload, flags: &Flags, place: &Place, threads: usize) -> Re
         builder.worker_threads(threads);
     }
     let runtime = builder.enable_all().build().context("cannot make a runtime")?;
-    runtime.block_on(workload::run(workload, flags, place))
+    let results = runtime.block_on(workload::run(workload, flags, place));
+    // A consumer of librdkafka has a thread, which after a failure may still wait for records.
+    runtime.shutdown_background();
+    results
 }
 
 /// The broker's cores and the others; the client has all if the broker leaves none.

@@ -82,13 +82,14 @@ fn check(document: &str, title: &str, name: &str) {
 }
 
 /// Each section by its title, and the name of its test.
-const SECTIONS: [(&str, &str); 8] = [
+const SECTIONS: [(&str, &str); 9] = [
     ("A first run", "first"),
     ("Open and closed loop", "loops"),
     ("A machine with moods", "moods"),
     ("Before and after a change", "change"),
     ("What one load does to another", "loads"),
     ("Groups of consumers", "groups"),
+    ("Kafka's listener", "kafka"),
     ("The whole suite", "suite"),
     ("For CI, and for people", "ci"),
 ];
@@ -134,6 +135,11 @@ fn one_load_runs_beside_another() {
 #[test]
 fn groups_are_measured() {
     check_section("groups");
+}
+
+#[test]
+fn kafkas_listener_is_measured() {
+    check_section("kafka");
 }
 
 #[test]

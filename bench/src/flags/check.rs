@@ -35,6 +35,7 @@ impl Flags {
         if self.rate.is_some() && workload == Workload::Consume {
             return Err("--rate is for what sends, and consume does not".to_owned());
         }
+        self.check_kafka(workload)?;
         self.check_groups(workload)?;
         self.check_kill(workload)?;
         self.check_mix(workload)?;
@@ -47,6 +48,20 @@ impl Flags {
             return Err("sizes of records and batches end at 128m, of buffers at 4g".to_owned());
         }
         Ok(())
+    }
+
+    fn check_kafka(&self, workload: Workload) -> Result<(), String> {
+        let joins = matches!(workload, Workload::Fanout | Workload::Rebalance | Workload::Groups);
+        match self.kafka {
+            true if joins => Err("--kafka is for produce, consume, pubsub, drain and mixed".to_owned()),
+            true if self.no_routing => {
+                Err("--no-routing is for the bundled client, not for --kafka".to_owned())
+            }
+            true if self.bootstrap.is_some() && self.kafka_bootstrap.is_none() => {
+                Err("--kafka with --bootstrap needs --kafka-bootstrap too".to_owned())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_groups(&self, workload: Workload) -> Result<(), String> {
@@ -116,6 +131,9 @@ mod tests {
         assert!(why("--mix a:size=1k", Workload::Produce).contains("mixed"));
         assert!(why("--mix a --mix a", Workload::Mixed).contains("two topics"));
         assert!(why("--mix a:size=4 --verify", Workload::Mixed).contains("--mix a: --verify"));
+        assert!(why("--kafka", Workload::Fanout).contains("--kafka is for"));
+        assert!(why("--kafka --no-routing", Workload::Produce).contains("bundled client"));
+        assert!(why("--kafka --bootstrap h:1", Workload::Produce).contains("--kafka-bootstrap"));
         assert!(why("", Workload::Rebalance).contains("one more"));
         assert!(why("--partitions 9 --records 5", Workload::Rebalance).contains("ends by itself"));
         assert!(why("--partitions 9 --key seq", Workload::Rebalance).contains("keys"));

@@ -100,6 +100,12 @@ pub struct Flags {
     /// A broker that is running; without it one is started, and stopped at the end.
     #[arg(long, value_name = "HOST:PORT")]
     pub bootstrap: Option<String>,
+    /// Send and read by librdkafka, through the broker's Kafka listener.
+    #[arg(long)]
+    pub kafka: bool,
+    /// The Kafka listener of the broker that is running.
+    #[arg(long, value_name = "HOST:PORT", requires_all = ["kafka", "bootstrap"])]
+    pub kafka_bootstrap: Option<String>,
     /// Where the embedded broker makes its own directory, which is removed at the end [default: here].
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,

@@ -114,6 +114,8 @@ pub struct BrokerFlags {
     #[arg(long)]
     pub broker_set: Vec<String>,
     #[arg(long)]
+    pub kafka: bool,
+    #[arg(long)]
     pub parent: u32,
 }
 

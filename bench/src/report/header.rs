@@ -28,6 +28,12 @@ impl Header<'_> {
         }
         println!("records   {}", self.records());
         println!("producer  {}", self.producer());
+        if self.flags.kafka {
+            println!(
+                "client    librdkafka {}, through the Kafka listener",
+                rdkafka::util::get_rdkafka_version().1
+            );
+        }
         println!("machine   {}", self.machine());
         println!("limits    {}", self.limits);
     }

@@ -14,9 +14,8 @@ use ringlog_client::{Client, ConsumeError, Offset, PartitionIndex, Reader, Start
 use tokio::sync::watch;
 
 use super::control::{Control, Ends};
-use super::intake::{Intake, RECORDS_AT_ONCE, Report, Timing, YIELD_BYTES};
+use super::intake::{Intake, RECORDS_AT_ONCE, Report, Timing, YIELD_BYTES, items};
 use crate::clock::Moment;
-use crate::meter::Meter;
 
 /// How a consumer reads.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +48,7 @@ impl ConsumerTask {
         partitions: Vec<u32>,
         reading: Reading,
         control: &Arc<Control>,
-        meter: Arc<Meter>,
+        intake: Intake,
     ) -> Result<ConsumerTask> {
         let mut reader = client.reader().topic(topic).partitions(partitions).start(reading.start);
         if reading.repeat {
@@ -63,14 +62,9 @@ impl ConsumerTask {
             progress: Progress::new(&reader),
             repeat: reading.repeat.then(|| reader.partitions().map(position).collect()),
             reader,
-            intake: Intake::new(meter, reading.timing),
+            intake,
             ends: control.ends(),
         })
-    }
-
-    pub fn verifying(mut self, producers: usize) -> ConsumerTask {
-        self.intake = self.intake.verifying(producers);
-        self
     }
 
     /// Begins at these offsets, by partition, instead.
@@ -101,7 +95,7 @@ impl ConsumerTask {
             };
             match records {
                 Ok(records) => {
-                    bytes_since_yield += self.intake.take(&records, asked);
+                    bytes_since_yield += self.intake.take(items(&records), asked);
                     self.control.received(records.len() as u64);
                 }
                 Err(error @ ConsumeError::Unavailable { .. }) => eprintln!("consumer: {error}"),
@@ -182,7 +176,7 @@ pub fn partitions_of(index: usize, count: usize, partitions: u32) -> Vec<u32> {
 }
 
 /// Longest silence before records that ought to come are given up.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use ringlog_client::Client;
+use ringlog_client::{Client, StartAt};
 use tokio::task::JoinSet;
 
-use super::Failures;
 use super::consumer::{ConsumerTask, Reading, partitions_of};
-use super::control::Control;
-use super::intake;
+use super::control::{Control, Ends};
+use super::intake::{self, Intake};
+use super::kafka::KafkaConsumer;
+use super::outlet::Target;
 use super::producer::{self, Assignment, ProducerTask};
 use super::run::Run;
+use super::{Failures, Place};
 use crate::clock::Moment;
 use crate::flags::Flags;
 use crate::meter::{Meter, Meters};
@@ -95,8 +97,8 @@ pub async fn start_producers(
             acks,
             lags,
         };
-        let client = connect(flags, &run.place.bootstrap).await?;
-        made.push(ProducerTask::new(&client, flags, run.topic.partitions, control, assignment)?);
+        let target = target(flags, run.place).await?;
+        made.push(ProducerTask::new(&target, flags, run.topic.partitions, control, assignment)?);
     }
     for task in made {
         tasks.spawn(task.run());
@@ -151,29 +153,62 @@ impl Sending {
     }
 }
 
+/// A consumer of either protocol.
+pub enum AnyConsumer {
+    Native(ConsumerTask),
+    Kafka(KafkaConsumer),
+}
+
+impl AnyConsumer {
+    /// Begins at these offsets, by partition, instead.
+    pub fn starting_at(self, offsets: &Ends) -> Result<AnyConsumer> {
+        match self {
+            AnyConsumer::Native(consumer) => consumer.starting_at(offsets).map(AnyConsumer::Native),
+            AnyConsumer::Kafka(consumer) => Ok(AnyConsumer::Kafka(consumer.starting_at(offsets))),
+        }
+    }
+}
+
 /// Makes the consumers; where they start is settled when this returns.
 pub async fn make_consumers(
     run: &Run<'_>,
     control: &Arc<Control>,
     reading: Reading,
     meters: Vec<Arc<Meter>>,
-) -> Result<Vec<ConsumerTask>> {
+) -> Result<Vec<AnyConsumer>> {
     let flags = run.flags;
+    let topic = &run.topic.name;
     let mut made = Vec::new();
     for (index, meter) in meters.into_iter().enumerate() {
-        let client = connect(flags, &run.place.bootstrap).await?;
         let partitions = partitions_of(index, flags.consumers, run.topic.partitions);
-        let task = ConsumerTask::new(&client, &run.topic.name, partitions, reading, control, meter).await?;
-        made.push(if flags.verify { task.verifying(reading.producers) } else { task });
+        let intake = Intake::new(meter, reading.timing);
+        let intake = if flags.verify { intake.verifying(reading.producers) } else { intake };
+        made.push(match target(flags, run.place).await? {
+            Target::Native(client) => {
+                let task = ConsumerTask::new(&client, topic, partitions, reading, control, intake);
+                AnyConsumer::Native(task.await?)
+            }
+            Target::Kafka(address) => {
+                let starts = match reading.start {
+                    StartAt::Latest => run.topic.ends(&run.admin).await?,
+                    _ => run.topic.starts(&run.admin).await?,
+                };
+                let made = KafkaConsumer::new(&address, topic, partitions, &starts, reading, control, intake);
+                AnyConsumer::Kafka(made?)
+            }
+        });
     }
     Ok(made)
 }
 
 /// Starts them. The future ends when all are through.
-pub fn start_consumers(made: Vec<ConsumerTask>) -> impl Future<Output = Result<Receiving>> + use<> {
+pub fn start_consumers(made: Vec<AnyConsumer>) -> impl Future<Output = Result<Receiving>> + use<> {
     let mut tasks = JoinSet::new();
     for task in made {
-        tasks.spawn(task.run());
+        match task {
+            AnyConsumer::Native(consumer) => tasks.spawn(consumer.run()),
+            AnyConsumer::Kafka(consumer) => tasks.spawn_blocking(|| consumer.run()),
+        };
     }
     async move {
         let mut all = Receiving::default();
@@ -189,6 +224,14 @@ impl Receiving {
         self.last_record = self.last_record.max(report.last_record);
         self.failures.messages.extend(report.failure.map(|why| format!("consumer: {why}")));
         self.ledgers.extend(report.received);
+    }
+}
+
+/// Whom the next producer or consumer talks to, by connections of its own.
+async fn target(flags: &Flags, place: &Place) -> Result<Target> {
+    match &place.kafka {
+        Some(address) => Ok(Target::Kafka(address.clone())),
+        None => connect(flags, &place.bootstrap).await.map(Target::Native),
     }
 }
 

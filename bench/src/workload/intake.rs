@@ -50,17 +50,22 @@ impl Intake {
         self
     }
 
-    /// Counts records, which were asked for at `asked`, and returns their bytes.
-    pub fn take(&mut self, records: &[ConsumedRecord], asked: Moment) -> usize {
+    /// Counts records, which were asked for at `asked`, and returns their bytes. Of each its partition and its
+    /// value.
+    pub fn take<'a>(
+        &mut self,
+        records: impl ExactSizeIterator<Item = (u32, &'a [u8])>,
+        asked: Moment,
+    ) -> usize {
+        let count = records.len() as u64;
         let now = Moment::now();
         self.last_record = Some(now);
         let mut sample = self.meter.lock();
         let mut bytes = 0;
-        for record in records {
-            let value = record.value.as_deref().unwrap_or_default();
+        for (partition, value) in records {
             bytes += value.len();
             let stamp = match &mut self.ledger {
-                Some(ledger) => ledger.observe(record.partition.get(), value),
+                Some(ledger) => ledger.observe(partition, value),
                 None if self.timing == Timing::EndToEnd => Stamp::read(value),
                 None => None,
             };
@@ -73,13 +78,18 @@ impl Intake {
         if self.timing == Timing::Receive {
             sample.latency.record(now.ns_since(asked), 1);
         }
-        sample.count(records.len() as u64, bytes as u64);
+        sample.count(count, bytes as u64);
         bytes
     }
 
     pub fn report(self, failure: Option<String>) -> Report {
         Report { received: self.ledger, last_record: self.last_record, failure }
     }
+}
+
+/// Of each record what [`Intake::take`] asks for.
+pub fn items(records: &[ConsumedRecord]) -> impl ExactSizeIterator<Item = (u32, &[u8])> {
+    records.iter().map(|record| (record.partition.get(), record.value.as_deref().unwrap_or_default()))
 }
 
 pub const RECORDS_AT_ONCE: usize = 1024;

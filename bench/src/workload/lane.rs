@@ -54,7 +54,7 @@ pub struct Outcomes {
     pub sent: Option<Sent>,
     pub acked: u64,
     pub failed: u64,
-    pub first_error: Option<SendError>,
+    pub first_error: Option<String>,
     pub last_ack: Option<Moment>,
 }
 
@@ -155,6 +155,33 @@ impl Done {
 }
 
 impl Tally {
+    /// Counts a record that was acknowledged just now.
+    pub fn take_acked(&self, sequence: u64, started: Moment) {
+        let now = Moment::now();
+        self.meter.lock().record(now.ns_since(started), 1, self.record_size);
+        let outcomes = &mut *self.lock();
+        if let Some(sent) = &mut outcomes.sent {
+            sent.acked(sequence);
+        }
+        outcomes.acked += 1;
+        outcomes.last_ack = Some(now);
+        self.make_room(1);
+    }
+
+    /// Counts a record that was given up.
+    pub fn take_failed(&self, error: String) {
+        let outcomes = &mut *self.lock();
+        outcomes.failed += 1;
+        outcomes.first_error.get_or_insert(error);
+        self.make_room(1);
+    }
+
+    fn make_room(&self, records: usize) {
+        if let Some(window) = &self.window {
+            window.add_permits(records);
+        }
+    }
+
     /// Counts what became known just now.
     fn take(&self, done: &mut Done) {
         let now = Moment::now();
@@ -175,14 +202,12 @@ impl Tally {
         outcomes.acked += acked;
         outcomes.failed += done.failed.len() as u64;
         if let Some(error) = done.failed.drain(..).next() {
-            outcomes.first_error.get_or_insert(error);
+            outcomes.first_error.get_or_insert(error.to_string());
         }
         if acked > 0 {
             outcomes.last_ack = Some(now);
         }
-        if let Some(window) = &self.window {
-            window.add_permits(known + acked as usize);
-        }
+        self.make_room(known + acked as usize);
         done.acked.clear();
         done.count = 0;
     }

@@ -36,6 +36,10 @@ mod lane;
 
 mod pacer;
 
+mod outlet;
+
+mod kafka;
+
 mod producer;
 
 mod intake;
@@ -85,6 +89,8 @@ pub use rebalance::{Change, Rebalance};
 #[derive(Clone, Debug)]
 pub struct Place {
     pub bootstrap: String,
+    /// Of the Kafka listener, if the load goes there.
+    pub kafka: Option<String>,
     /// Of an embedded broker.
     pub broker_pid: Option<u32>,
     /// Cores that no embedded broker uses; the client's, if they are set apart.

@@ -1,6 +1,6 @@
 //! One producer: makes records as told, hands them to its client, and counts what comes back.
 //!
-//!     schedule or window ─▶ payload, key ─▶ enqueue ─▶ ticket ─▶ lane of the partition ─▶ collector
+//!     schedule or window ─▶ payload, key ─▶ outlet ─▶ … ─▶ tally
 //!
 //! A closed loop sends as soon as the client's buffer, or the window of `--outstanding`, has room. An
 //! open loop sends when the schedule says so and counts latency from then, whatever the delay.
@@ -11,13 +11,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use ringlog_client::{Client, Producer, Record};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
 use super::control::Control;
 use super::keys::KeySource;
-use super::lane::{Lane, Outcomes, Tally};
+use super::lane::{Outcomes, Tally};
+use super::outlet::{Outlet, Shipment, Target};
 use super::pacer::Pacer;
 use crate::clock::Moment;
 use crate::flags::Flags;
@@ -53,12 +52,10 @@ pub struct Report {
 
 pub struct ProducerTask {
     control: Arc<Control>,
-    producer: Producer,
+    outlet: Outlet,
     payload: Payload,
     keys: KeySource,
     partitions: Partitions,
-    lanes: Vec<Option<Arc<Lane>>>,
-    collectors: JoinSet<()>,
     tally: Arc<Tally>,
     window: Option<Arc<Semaphore>>,
     index: usize,
@@ -74,37 +71,24 @@ pub struct ProducerTask {
 
 impl ProducerTask {
     pub fn new(
-        client: &Client,
+        target: &Target,
         flags: &Flags,
         partitions: u32,
         control: &Arc<Control>,
         this: Assignment,
     ) -> Result<ProducerTask> {
-        let builder = client.producer();
-        let builder = if flags.is_idempotent() { builder } else { builder.idempotence(false) };
-        let producer = builder
-            .topic(flags.topic.as_str())
-            .acks(flags.acks.into())
-            .linger(flags.linger)
-            .batch_bytes(usize::try_from(flags.batch_bytes)?)
-            .buffer_bytes(usize::try_from(flags.buffer_bytes)?)
-            .in_flight(flags.in_flight)
-            .compression(flags.compression)
-            .build()?;
         let number = u32::try_from(this.number)?;
         let run = if this.spread { 1 } else { records_per_batch(flags) };
         let window = flags.outstanding.map(|records| Arc::new(Semaphore::new(records)));
-        let tally = Tally::new(this.acks, flags.record_size, window.clone(), flags.verify);
+        let tally = Arc::new(Tally::new(this.acks, flags.record_size, window.clone(), flags.verify));
         let pace = |rate| Pacer::new().map(|pacer| (rate, pacer)).context("cannot make a timer");
         Ok(ProducerTask {
             control: Arc::clone(control),
-            producer,
+            outlet: Outlet::new(target, flags, partitions, &tally)?,
             payload: Payload::new(this.pool, flags.record_len(), this.stamping, number),
             keys: KeySource::new(flags.key, number, flags.seed),
             partitions: Partitions::new(partitions, number, run),
-            lanes: vec![None; partitions as usize],
-            collectors: JoinSet::new(),
-            tally: Arc::new(tally),
+            tally,
             window,
             index: this.index,
             number: this.number,
@@ -121,13 +105,7 @@ impl ProducerTask {
     /// Sends until the quota is used up or the run is stopped, then waits for every outcome.
     pub async fn run(mut self) -> Result<Report> {
         self.send_all().await?;
-        self.producer.flush().await;
-        for lane in self.lanes.iter().flatten() {
-            lane.finish();
-        }
-        while let Some(ended) = self.collectors.join_next().await {
-            ended.context("a collector of acknowledgements failed")?;
-        }
+        self.outlet.finish().await?;
         let mut outcomes = std::mem::take(&mut *self.tally.lock());
         outcomes.sent.iter_mut().for_each(|sent| sent.finish(self.sent));
         Ok(Report { number: self.number, sent: self.sent, blocked: self.blocked, outcomes })
@@ -176,34 +154,12 @@ impl ProducerTask {
 
     async fn send(&mut self, started: Moment) -> Result<()> {
         let sequence = self.sent;
-        let mut record = Record::to_default().value(self.payload.next(sequence, started));
-        let mut key = None;
-        if let Some(bytes) = self.keys.next(sequence) {
-            key = Some(bytes.clone());
-            record = record.key(bytes);
-        }
+        let value = self.payload.next(sequence, started);
+        let key = self.keys.next(sequence);
         let partition = self.partitions.choose(key.as_ref());
-        if self.partitions.count > 1 {
-            record = record.partition(partition);
-        }
-        let ticket = match self.producer.enqueue(record).await {
-            Ok(ticket) => ticket,
-            Err(error) => return Err(error).context("the producer refused a record"),
-        };
+        self.outlet.send(Shipment { partition, key, value, sequence, started }).await?;
         self.sent += 1;
-        self.lane(partition).push(ticket, sequence, started);
         Ok(())
-    }
-
-    /// The lane of a partition, which gets its collector with the first record.
-    fn lane(&mut self, partition: u32) -> &Lane {
-        let ProducerTask { lanes, collectors, tally, .. } = self;
-        lanes[partition as usize].get_or_insert_with(|| {
-            let lane = Arc::new(Lane::default());
-            let (collected, tally) = (Arc::clone(&lane), Arc::clone(tally));
-            collectors.spawn(async move { collected.collect(&tally).await });
-            lane
-        })
     }
 }
 

@@ -12,6 +12,7 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::pin::Pin;
+use std::time::{Duration, Instant};
 
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use glommio::net::{TcpListener, TcpStream};
@@ -22,14 +23,19 @@ use super::sys;
 /// Connections the kernel keeps for a shard that has not accepted them yet.
 const BACKLOG: i32 = 1024;
 
+/// How long an address may be in use by what is left of a broker that was killed. It was seen to be 5
+/// to 11 ms.
+const PREDECESSOR_MAX: Duration = Duration::from_secs(2);
+const PREDECESSOR_PAUSE: Duration = Duration::from_millis(5);
+
 /// Binds one listening socket per shard to the same address; the kernel deals connections out.
 ///
 /// # Errors
-/// `AddrInUse` also where another broker of the same user listens with SO_REUSEPORT, which the
-/// kernel alone would let us share without a word.
+/// `AddrInUse`, after [`PREDECESSOR_MAX`], also where another broker of the same user listens with
+/// SO_REUSEPORT, which the kernel alone would let us share without a word.
 pub fn bind(addr: SocketAddr, shards: usize) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
     if addr.port() != 0 {
-        listening_socket(addr, false)?;
+        wait_until_free(addr)?;
     }
     let first = listening_socket(addr, true)?;
     let addr = first.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
@@ -38,6 +44,20 @@ pub fn bind(addr: SocketAddr, shards: usize) -> io::Result<(SocketAddr, Vec<Owne
         sockets.push(OwnedFd::from(listening_socket(addr, true)?));
     }
     Ok((addr, sockets))
+}
+
+/// A broker that was killed may still listen when its process is gone: the kernel takes rings with pending
+/// accepts down on its own time.
+fn wait_until_free(addr: SocketAddr) -> io::Result<()> {
+    let deadline = Instant::now() + PREDECESSOR_MAX;
+    loop {
+        match listening_socket(addr, false) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                std::thread::sleep(PREDECESSOR_PAUSE);
+            }
+            bound => return bound.map(drop),
+        }
+    }
 }
 
 fn listening_socket(addr: SocketAddr, shared: bool) -> io::Result<RawSocket> {
@@ -104,5 +124,27 @@ impl Socket {
     /// Ends the connection in both directions; whoever waits for it wakes up.
     pub fn shut_down(&self) {
         sys::shut_down(self.fd);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_waited_for_while_its_last_owner_goes() {
+        let (addr, sockets) = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let owner = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            drop(sockets);
+        });
+        assert_eq!(bind(addr, 2).unwrap().0, addr);
+        owner.join().unwrap();
+    }
+
+    #[test]
+    fn an_address_whose_owner_stays_is_refused() {
+        let (addr, _sockets) = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        assert_eq!(bind(addr, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 }

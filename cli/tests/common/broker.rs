@@ -20,7 +20,7 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Starts a broker and does not wait for it. Its log is `log`.
+    /// Starts a broker and does not wait for it. Its log is `log`; of two settings the later one wins.
     pub fn spawn(data_dir: &Path, log: &Path, settings: &[&str]) -> Child {
         let stderr = OpenOptions::new().create(true).append(true).open(log).expect("the log is writable");
         // An older build, to measure beside this one.
@@ -30,8 +30,8 @@ impl Broker {
             "serve",
             "--listen",
             "127.0.0.1:0",
-            "--kafka",
-            "127.0.0.1:0",
+            "--set",
+            "kafka.addr=127.0.0.1:0",
             "--set",
             "log.filter=warn",
         ]);

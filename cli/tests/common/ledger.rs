@@ -26,13 +26,13 @@ const ANSWER_MAX: Duration = Duration::from_millis(700);
 /// Who sent a record, in which cycle, as which number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Stamp {
-    cycle: u32,
-    producer: u32,
-    number: u32,
+    pub cycle: u32,
+    pub producer: u32,
+    pub number: u32,
 }
 
 impl Stamp {
-    fn to_value(self, filler: usize) -> Vec<u8> {
+    pub fn to_value(self, filler: usize) -> Vec<u8> {
         let mut value = Vec::with_capacity(12 + filler);
         for part in [self.cycle, self.producer, self.number] {
             value.extend_from_slice(&part.to_le_bytes());
@@ -41,7 +41,7 @@ impl Stamp {
         value
     }
 
-    fn from_value(value: &[u8]) -> Stamp {
+    pub fn from_value(value: &[u8]) -> Stamp {
         let part = |n: usize| u32::from_le_bytes(value[n * 4..n * 4 + 4].try_into().expect("4 bytes"));
         let stamp = Stamp { cycle: part(0), producer: part(1), number: part(2) };
         assert!(value == stamp.to_value(value.len() - 12), "the value of {stamp:?} was changed");
@@ -215,7 +215,7 @@ impl Ledger {
     }
 }
 
-fn partitions() -> impl Iterator<Item = PartitionIndex> {
+pub fn partitions() -> impl Iterator<Item = PartitionIndex> {
     (0..PARTITIONS).map(PartitionIndex::new)
 }
 
@@ -224,7 +224,7 @@ pub async fn end_of(client: &Client, topic: &str, partition: PartitionIndex) -> 
     latest.expect("the broker answers").offset.expect("every partition has an end")
 }
 
-async fn read(client: &Client, partition: PartitionIndex, start: Offset, end: Offset) -> Vec<Stamp> {
+pub async fn read(client: &Client, partition: PartitionIndex, start: Offset, end: Offset) -> Vec<Stamp> {
     let mut found = Vec::new();
     if start == end {
         return found;

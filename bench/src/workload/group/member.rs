@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::Group;
 use super::ownership::MemberAt;
 use crate::clock::Moment;
-use crate::workload::intake::{Intake, RECORDS_AT_ONCE, Report, YIELD_BYTES};
+use crate::workload::intake::{Intake, RECORDS_AT_ONCE, Report, YIELD_BYTES, items};
 
 /// Tells the group who has what.
 pub struct Listener {
@@ -60,7 +60,7 @@ impl MemberTask {
             };
             match records {
                 Ok(records) => {
-                    bytes_since_yield += self.intake.take(&records, asked);
+                    bytes_since_yield += self.intake.take(items(&records), asked);
                     self.note(&records);
                 }
                 Err(error @ ConsumeError::Unavailable { .. }) => eprintln!("{}: {error}", self.group.name),
