@@ -89,9 +89,10 @@ impl Connection {
         }
     }
 
-    /// The next reply's place, for protocols whose replies come in the order of their requests.
-    pub fn take_turn(&self) -> Turn {
-        self.order.borrow_mut().take_turn()
+    /// The next reply's place, for protocols whose replies come in the order of their requests. Until it is
+    /// answered, so many bytes of the request are kept.
+    pub fn take_turn(&self, kept: usize) -> Turn {
+        self.order.borrow_mut().take_turn(kept)
     }
 
     /// Queues the reply whose turn it is, or keeps it until those before it are queued.
@@ -125,9 +126,10 @@ impl Connection {
         self.changed.notify();
     }
 
-    /// Bytes of replies that the peer has not taken yet.
+    /// Bytes of replies that the peer has not taken yet, and of requests that are kept for theirs.
     fn owed(&self) -> usize {
-        self.outbox.borrow().len() + self.order.borrow().early_bytes()
+        let order = self.order.borrow();
+        self.outbox.borrow().len() + order.early_bytes() + order.kept_bytes()
     }
 
     /// Ends the connection: both tasks wake up and end, replies to come are dropped.

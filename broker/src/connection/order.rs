@@ -19,15 +19,24 @@ pub struct Turn(u64);
 pub struct Order {
     /// The turn of the first one in `waiting`.
     first: u64,
-    /// Requests that are not answered, or whose reply is early.
-    waiting: VecDeque<Option<Outbox>>,
+    waiting: VecDeque<Waiting>,
     /// Bytes of the replies that are early.
     early_bytes: usize,
+    /// Bytes kept of the requests that are not answered.
+    kept_bytes: usize,
+}
+
+/// A request that is not answered, or whose reply is early.
+struct Waiting {
+    reply: Option<Outbox>,
+    /// Bytes of the request that are kept until it is answered.
+    kept: usize,
 }
 
 impl Order {
-    pub fn take_turn(&mut self) -> Turn {
-        self.waiting.push_back(None);
+    pub fn take_turn(&mut self, kept: usize) -> Turn {
+        self.waiting.push_back(Waiting { reply: None, kept });
+        self.kept_bytes += kept;
         Turn(self.first + self.waiting.len() as u64 - 1)
     }
 
@@ -41,6 +50,11 @@ impl Order {
         self.early_bytes
     }
 
+    /// Bytes that are kept of requests without a reply.
+    pub fn kept_bytes(&self) -> usize {
+        self.kept_bytes
+    }
+
     /// Puts a reply in its place: into `outbox`, and with it those that waited for it, or aside.
     pub fn reply(&mut self, turn: Turn, outbox: &mut Outbox, write: impl FnOnce(&mut Outbox)) {
         let at = turn.0.checked_sub(self.first).expect("BUG: a turn was answered twice");
@@ -49,12 +63,13 @@ impl Order {
             let mut early = Outbox::default();
             write(&mut early);
             self.early_bytes += early.len();
-            assert!(place.replace(early).is_none(), "BUG: a turn was answered twice");
+            self.kept_bytes -= std::mem::take(&mut place.kept);
+            assert!(place.reply.replace(early).is_none(), "BUG: a turn was answered twice");
             return;
         }
         write(outbox);
         self.pass();
-        while let Some(Some(_)) = self.waiting.front() {
+        while self.waiting.front().is_some_and(|next| next.reply.is_some()) {
             let ready = self.pass().expect("BUG: it was just seen");
             self.early_bytes -= ready.len();
             outbox.append(ready);
@@ -63,7 +78,9 @@ impl Order {
 
     fn pass(&mut self) -> Option<Outbox> {
         self.first += 1;
-        self.waiting.pop_front().expect("BUG: a turn that nobody took")
+        let passed = self.waiting.pop_front().expect("BUG: a turn that nobody took");
+        self.kept_bytes -= passed.kept;
+        passed.reply
     }
 }
 
@@ -83,13 +100,16 @@ mod tests {
     #[test]
     fn an_early_reply_waits_for_those_before_it() {
         let (mut order, mut outbox) = (Order::default(), Outbox::default());
-        let turns = [(); 3].map(|()| order.take_turn());
+        let turns = [10, 20, 30].map(|kept| order.take_turn(kept));
+        assert_eq!(order.kept_bytes(), 60);
         reply(&mut order, &mut outbox, turns[2]);
+        assert_eq!(order.kept_bytes(), 30);
         assert_eq!((text(&outbox).as_str(), order.waiting(), order.early_bytes()), ("", 3, 2));
         reply(&mut order, &mut outbox, turns[0]);
         assert_eq!((text(&outbox).as_str(), order.waiting(), order.early_bytes()), ("0 ", 2, 2));
         reply(&mut order, &mut outbox, turns[1]);
         assert_eq!((text(&outbox).as_str(), order.waiting(), order.early_bytes()), ("0 1 2 ", 0, 0));
+        assert_eq!(order.kept_bytes(), 0);
     }
 
     /// All orders in which six requests can be answered, each with some asked late.
@@ -97,18 +117,18 @@ mod tests {
     fn replies_leave_in_the_order_of_their_requests() {
         for mut pick in 0..720 {
             let (mut order, mut outbox) = (Order::default(), Outbox::default());
-            let mut asked: Vec<Turn> = (0..3).map(|_| order.take_turn()).collect();
+            let mut asked: Vec<Turn> = (0..3).map(|_| order.take_turn(1)).collect();
             for count in (1..=6).rev() {
                 let which = pick % asked.len();
                 pick /= count;
                 let turn = asked.swap_remove(which);
                 reply(&mut order, &mut outbox, turn);
                 if 3 < count {
-                    asked.push(order.take_turn());
+                    asked.push(order.take_turn(1));
                 }
             }
             assert_eq!(text(&outbox), "0 1 2 3 4 5 ");
-            assert_eq!((order.waiting(), order.early_bytes()), (0, 0));
+            assert_eq!((order.waiting(), order.early_bytes(), order.kept_bytes()), (0, 0, 0));
         }
     }
 }

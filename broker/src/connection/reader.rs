@@ -28,7 +28,8 @@ const FAREWELL: Duration = Duration::from_millis(500);
 /// How long a buffer stays larger than [`RECEIVE_BYTES_MAX`] after the last large frame.
 const OVERSIZED_FOR: Duration = Duration::from_millis(500);
 
-/// Who says nothing for so long within a frame is gone: what is promised to it others can use.
+/// Who says nothing for so long within a frame, or from the beginning, is gone: what is promised to it others
+/// can use.
 const STALL_MAX: Duration = Duration::from_secs(30);
 
 /// Requests of one connection that may wait for their replies; librdkafka sends up to a million, unasked.
@@ -102,8 +103,10 @@ struct Reader<S> {
     buffer: ReceiveBuffer,
     /// Bytes promised to this connection beyond its smallest buffer.
     reserved: usize,
-    /// How long a peer may pause within a frame.
+    /// How long a peer may pause within a frame, and before its first one.
     stall_max: Option<Duration>,
+    /// Whether a frame has been received.
+    has_spoken: bool,
 }
 
 impl<S: Service> Reader<S> {
@@ -113,7 +116,8 @@ impl<S: Service> Reader<S> {
         received: &[u8],
         stall_max: Option<Duration>,
     ) -> Reader<S> {
-        Reader { buffer: ReceiveBuffer::new(received), reserved: 0, service, connection, stall_max }
+        let buffer = ReceiveBuffer::new(received);
+        Reader { buffer, reserved: 0, service, connection, stall_max, has_spoken: false }
     }
 
     /// Waits for the Hello. `true` if the connection stays here; `false` if it is another's now.
@@ -193,6 +197,7 @@ impl<S: Service> Reader<S> {
                 self.service.flush();
                 self.connection.wait_until_waiting_at_most(KAFKA_WAITING_MAX - 1).await;
             }
+            self.has_spoken = true;
             let whole = kafka::frame::LENGTH_LEN + len;
             let frame = &self.buffer.unread()[kafka::frame::LENGTH_LEN..whole];
             if let Err(error) = self.service.kafka_request(&self.connection, frame) {
@@ -262,7 +267,8 @@ impl<S: Service> Reader<S> {
     /// that a large frame has left behind was not needed for some time.
     async fn read(&mut self, capacity: usize) -> Option<(usize, usize)> {
         let oversized = self.buffer.is_oversized();
-        let stall_max = self.stall_max.filter(|_| !self.buffer.unread().is_empty());
+        let is_expected = !self.has_spoken || !self.buffer.unread().is_empty();
+        let stall_max = self.stall_max.filter(|_| is_expected);
         let free = self.buffer.free(capacity);
         let room = free.len();
         let read = self.connection.socket.read(free);

@@ -131,7 +131,7 @@ pub fn handle_commit(
 
 /// Takes out the partitions that do not exist, about which the coordinator is not asked. Returns their
 /// places in the request.
-pub fn take_unknown(shard: &Shard, request: &mut OffsetCommitRequest) -> Vec<usize> {
+fn take_unknown(shard: &Shard, request: &mut OffsetCommitRequest) -> Vec<usize> {
     let view = shard.view();
     let mut unknown = Vec::new();
     let mut at = 0;

@@ -27,37 +27,37 @@ pub fn handle(
         let message = "a produce names at least one partition".to_owned();
         return Err(Refusal { error: ErrorCode::InvalidRequest, message });
     }
-    let asked = (request.acks != Acks::None).then_some(header);
-    produce(shard, connection, asked, parts, request.partitions());
+    let asked = if request.acks == Acks::None { Asked::Nobody } else { Asked::Native(header) };
+    produce(shard, connection, asked, parts, request.partitions().map(Ok));
     Ok(())
 }
 
-/// Has each set appended on its home shard. Without `asked` nobody waits for an answer; with it there is at
-/// least one set.
+/// Has each set appended on its home shard, or refused with its error. There is at least one. Also where
+/// nobody waits for an answer, there is one: what another shard keeps is promised here until then.
 pub fn produce<'a>(
     shard: &Rc<Shard>,
     connection: &Rc<Connection>,
-    asked: Option<impl Into<Asked>>,
+    asked: Asked,
     parts: u32,
-    sets: impl Iterator<Item = ProducePartition<'a>>,
+    sets: impl Iterator<Item = Result<ProducePartition<'a>, ErrorCode>>,
 ) {
-    let key = asked.map(|asked| {
-        // Overwritten by the answer to each part; the reply goes out when all have been.
-        let results = smallvec![ProduceResult::refused(ErrorCode::RequestTimedOut); parts as usize];
-        shard.requests.borrow_mut().begin(connection, asked, parts, Waiting::Produce { results })
-    });
+    // Overwritten by the answer to each part; the reply goes out when all have been.
+    let results = smallvec![ProduceResult::refused(ErrorCode::RequestTimedOut); parts as usize];
+    let waiting = Waiting::Produce { results };
+    let request = shard.requests.borrow_mut().begin(connection, asked, parts, waiting);
     let mut forwarded = 0;
     for (part, set) in (0..parts).zip(sets) {
-        let origin = key.map(|request| Origin { shard: shard.id, request, part });
-        forwarded += produce_one(shard, set, origin);
+        let origin = Origin { shard: shard.id, request, part };
+        match set {
+            Ok(set) => forwarded += produce_one(shard, set, origin),
+            Err(error) => shard.refuse(origin, error),
+        }
     }
-    if let Some(key) = key {
-        shard.promise_until_answered(key, forwarded);
-    }
+    shard.promise_until_answered(request, forwarded);
 }
 
 /// Returns how many bytes went to another shard.
-fn produce_one(shard: &Rc<Shard>, set: ProducePartition<'_>, origin: Option<Origin>) -> usize {
+fn produce_one(shard: &Rc<Shard>, set: ProducePartition<'_>, origin: Origin) -> usize {
     match shard.locate(set.topic, set.partition) {
         Place::Here(partition) => shard.append(&partition, set.records, origin),
         Place::Elsewhere(owner) => {

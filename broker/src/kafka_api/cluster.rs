@@ -4,9 +4,10 @@
 //!     DescribeLogDirs        each shard tells the sizes of its logs ─▶ one directory with all of them
 //!     OffsetForLeaderEpoch   the end of the log, since every partition has had one leader
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kafka::cold::types::describe_cluster_response::DescribeClusterBroker;
+use kafka::cold::types::describe_log_dirs_request::DescribableLogDirTopic;
 use kafka::cold::types::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
 };
@@ -61,11 +62,14 @@ pub fn list_reassignments(call: Call<'_>) {
 }
 
 /// The partitions whose sizes are asked for, by topic; `None` for all.
-pub type Sizes = Option<BTreeMap<String, Vec<i32>>>;
+pub type Sizes = Option<BTreeMap<String, BTreeSet<i32>>>;
 
 pub fn describe_log_dirs(call: Call<'_>, request: &DescribeLogDirsRequest) {
     let wanted = request.topics.as_ref().map(|topics| {
-        topics.iter().map(|topic| (topic.topic.as_str().to_owned(), topic.partitions.clone())).collect()
+        let of_topic = |topic: &DescribableLogDirTopic| {
+            (topic.topic.as_str().to_owned(), topic.partitions.iter().copied().collect())
+        };
+        topics.iter().map(of_topic).collect()
     });
     let shards: Vec<ShardId> = (0..call.shard.view().identity.shards).map(ShardId::new).collect();
     let waiting = Waiting::LogSizes { sizes: Vec::new() };

@@ -6,6 +6,8 @@
 //! Both become one AlterTopic of the native protocol. A broker's settings are shown, not changed: they stand
 //! in its configuration file.
 
+use std::collections::HashSet;
+
 use kafka::cold::StrBytes;
 use kafka::cold::types::alter_configs_response::AlterConfigsResourceResponse;
 use kafka::cold::types::describe_configs_request::DescribeConfigsResource;
@@ -72,38 +74,42 @@ fn entries(
     match resource.resource_type {
         TOPIC => {
             let topic = find_topic(view, &resource.resource_name)?;
-            let all = topic.config().entries().filter(|(name, _)| is_wanted(name));
-            Ok(all
-                .map(|(name, value)| {
-                    let source = if topic.is_set(name) { OF_TOPIC } else { DEFAULT };
-                    entry(name, value, source, false, synonyms)
-                })
-                .collect())
+            let all = topic.config().entries().zip(config.topic_defaults.config.entries());
+            let entry = |((name, value), (_, default))| {
+                let source = if topic.is_set(name) { OF_TOPIC } else { DEFAULT };
+                let values = [(value, source), (default, DEFAULT)];
+                // The default stands behind what is set.
+                let values = values.get(..if topic.is_set(name) { 2 } else { 1 }).unwrap_or(&values);
+                entry(name, values, false, synonyms)
+            };
+            Ok(all.filter(|((name, _), _)| is_wanted(name)).map(entry).collect())
         }
         BROKER => {
             is_this_broker(view, &resource.resource_name)?;
             let all = of_broker(view, config).into_iter().filter(|(name, _)| is_wanted(name));
-            Ok(all.map(|(name, value)| entry(name, value, OF_FILE, true, synonyms)).collect())
+            Ok(all.map(|(name, value)| entry(name, &[(value, OF_FILE)], true, synonyms)).collect())
         }
         other => Err((ErrorCode::InvalidRequest, format!("there are no settings of resource type {other}"))),
     }
 }
 
+/// A setting with its value and where that comes from, and behind it the values that it hides.
 fn entry(
     name: &'static str,
-    value: String,
-    source: i8,
+    values: &[(String, i8)],
     read_only: bool,
     synonyms: bool,
 ) -> DescribeConfigsResourceResult {
-    let (name, value) = (StrBytes::from_static_str(name), Some(text(value)));
-    let synonym = || {
+    let name = StrBytes::from_static_str(name);
+    let synonym = |(value, source): &(String, i8)| {
         DescribeConfigsSynonym::default()
             .with_name(name.clone())
-            .with_value(value.clone())
-            .with_source(source)
+            .with_value(Some(text(value.as_str())))
+            .with_source(*source)
     };
-    let synonyms = if synonyms { vec![synonym()] } else { Vec::new() };
+    let all: Vec<DescribeConfigsSynonym> = values.iter().map(synonym).collect();
+    let (value, source) = all.first().map_or((None, DEFAULT), |first| (first.value.clone(), first.source));
+    let synonyms = if synonyms { all } else { Vec::new() };
     DescribeConfigsResourceResult::default()
         .with_name(name)
         .with_value(value)
@@ -168,7 +174,7 @@ pub fn alter_incrementally(call: Call<'_>, request: &IncrementalAlterConfigsRequ
     let view = call.shard.view();
     let parts = request.resources.iter().map(|resource| {
         let changes = of_topic(&view, resource.resource_type, &resource.resource_name)
-            .and_then(|topic| resource.configs.iter().map(|config| change(topic, config)).collect());
+            .and_then(|topic| changes(topic, &resource.configs));
         part(call, &resource.resource_name, request.validate_only, changes)
     });
     let parts = parts.collect();
@@ -215,7 +221,7 @@ fn replacement(
     let mut changes = Vec::new();
     for (name, value) in named {
         let value =
-            value.ok_or_else(|| (ErrorCode::InvalidConfig, format!("{name}: a setting has a value")))?;
+            value.ok_or_else(|| (ErrorCode::InvalidRequest, format!("{name}: a setting has a value")))?;
         changes.push(((*name).to_owned(), ConfigChange::Set(value.to_owned())));
     }
     let is_named = |name: &str| named.iter().any(|(named, _)| *named == name);
@@ -233,11 +239,20 @@ const SUBTRACT: i8 = 3;
 /// The settings that are lists.
 const LISTS: [&str; 1] = ["cleanup.policy"];
 
+fn changes(topic: &TopicView, configs: &[AlterableConfig]) -> Result<Vec<(String, ConfigChange)>, Refused> {
+    let mut seen = HashSet::new();
+    let change = |config: &AlterableConfig| match seen.insert(config.name.clone()) {
+        true => change(topic, config),
+        false => Err((ErrorCode::InvalidRequest, format!("{}: is named twice", config.name.as_str()))),
+    };
+    configs.iter().map(change).collect()
+}
+
 fn change(topic: &TopicView, config: &AlterableConfig) -> Result<(String, ConfigChange), Refused> {
     let name = config.name.as_str();
     let value = || {
         let value = config.value.as_ref().map(StrBytes::as_str);
-        value.ok_or_else(|| (ErrorCode::InvalidConfig, format!("{name}: a setting has a value")))
+        value.ok_or_else(|| (ErrorCode::InvalidRequest, format!("{name}: a setting has a value")))
     };
     let change = match config.config_operation {
         SET => ConfigChange::Set(value()?.to_owned()),

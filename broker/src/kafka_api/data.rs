@@ -15,6 +15,7 @@ use protocol::api::{
     FetchEntry, FetchParams, FetchResult, ListOffsetsEntry, ListOffsetsResult, OffsetSpec, ProducePartition,
     ProduceResult,
 };
+use protocol::batch::Batch;
 use protocol::model::{ErrorCode, LeaderEpoch, Offset, Timestamp};
 use smallvec::SmallVec;
 
@@ -25,11 +26,19 @@ use crate::handlers;
 use crate::metrics::count;
 use crate::shard::{FetchEntries, Fetched, Origin, Pieces, Shard, Waiting};
 
+/// Records with the largest timestamp can be asked for since this version of ListOffsets.
+const MAX_TIMESTAMP_SINCE: i16 = 7;
+
+/// `FetchMetadata.INITIAL_EPOCH` and `FINAL_EPOCH`.
+const FETCH_SESSION_BEGINS: i32 = 0;
+const FETCH_SESSION_ENDS: i32 = -1;
+
 pub fn produce(call: Call<'_>) -> Result<(), Malformed> {
     let request: ProduceRequest<'_> = call.parse()?;
     count(&call.shard.counters.produce_requests, 1);
     let view = call.shard.view();
-    let (mut layout, mut sets) = (Layout::default(), SmallVec::<[ProducePartition<'_>; 4]>::new());
+    let (mut layout, mut sets) =
+        (Layout::default(), SmallVec::<[Result<ProducePartition<'_>, ErrorCode>; 4]>::new());
     for topic in request.topics.iter() {
         let found = Topic::find(&view, topic.name);
         let id = found.id();
@@ -37,11 +46,13 @@ pub fn produce(call: Call<'_>) -> Result<(), Malformed> {
         for partition in topic.partitions.iter() {
             layout.push_partition(partition.index);
             let records = partition.records.unwrap_or_default();
-            sets.push(ProducePartition { topic: id, partition: partition_index(partition.index), records });
+            let partition = partition_index(partition.index);
+            sets.push(one_batch(records).map(|()| ProducePartition { topic: id, partition, records }));
         }
     }
     let asked = match request.acks {
         -1 | 1 => Some(call.asked(Shape::Partitions(layout))),
+        0 if sets.is_empty() => return Ok(()),
         0 => None,
         _ => {
             let asked = call.asked(Shape::Partitions(layout));
@@ -59,10 +70,19 @@ pub fn produce(call: Call<'_>) -> Result<(), Malformed> {
         }
         (asked, parts) => {
             let parts = u32::try_from(parts).expect("BUG: each took a byte of a frame");
+            let asked = asked.map_or(crate::shard::Asked::Nobody, Into::into);
             handlers::produce(call.shard, call.connection, asked, parts, sets.into_iter());
         }
     }
     Ok(())
+}
+
+/// Kafka takes one batch of a partition at a time. What is wrong with that one is seen where it goes.
+fn one_batch(records: &[u8]) -> Result<(), ErrorCode> {
+    match Batch::peek_len(records) {
+        Some(len) if len < records.len() => Err(ErrorCode::InvalidRecord),
+        _ => Ok(()),
+    }
 }
 
 pub fn reply_produce(connection: &Connection, asked: Asked, results: &[ProduceResult]) {
@@ -118,7 +138,11 @@ pub fn fetch(call: Call<'_>) -> Result<(), Malformed> {
         }
     }
     // No session was ever given out: whoever names one asks another broker, or an earlier life of this.
-    let error = if request.session_id == 0 { KafkaCode::NONE } else { KafkaCode::FETCH_SESSION_ID_NOT_FOUND };
+    // One that is to begin or to end is no different from none.
+    let error = match request.session_epoch {
+        FETCH_SESSION_BEGINS | FETCH_SESSION_ENDS => KafkaCode::NONE,
+        _ => KafkaCode::FETCH_SESSION_ID_NOT_FOUND,
+    };
     if !error.is_ok() || entries.is_empty() {
         let asked = call.asked(Shape::Plain);
         call.connection.reply_in_turn(asked.turn, |outbox| {
@@ -185,7 +209,7 @@ pub fn list_offsets(call: Call<'_>) -> Result<(), Malformed> {
         layout.push_topic(found);
         for partition in topic.partitions.iter() {
             layout.push_partition(partition.index);
-            entries.push(spec(partition.timestamp).map(|spec| ListOffsetsEntry {
+            entries.push(spec(partition.timestamp, call.header.version).map(|spec| ListOffsetsEntry {
                 topic: id,
                 partition: partition_index(partition.index),
                 leader_epoch: epoch(partition.current_leader_epoch),
@@ -204,16 +228,17 @@ fn list_offset(shard: &Rc<Shard>, origin: Origin, entry: Option<ListOffsetsEntry
     match entry {
         Some(entry) => handlers::list_offset(shard, origin, entry),
         None => {
-            handlers::take_listed(shard, origin, ListOffsetsResult::refused(ErrorCode::InvalidRequest));
+            handlers::take_listed(shard, origin, ListOffsetsResult::refused(ErrorCode::UnsupportedVersion));
         }
     }
 }
 
-fn spec(timestamp: i64) -> Option<OffsetSpec> {
+/// `None` for what has no meaning in the version.
+fn spec(timestamp: i64, version: i16) -> Option<OffsetSpec> {
     match timestamp {
         LATEST => Some(OffsetSpec::Latest),
         EARLIEST => Some(OffsetSpec::Earliest),
-        MAX_TIMESTAMP => Some(OffsetSpec::MaxTimestamp),
+        MAX_TIMESTAMP if MAX_TIMESTAMP_SINCE <= version => Some(OffsetSpec::MaxTimestamp),
         0.. => Some(OffsetSpec::AtOrAfter(Timestamp::from_millis(timestamp))),
         _ => None,
     }

@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use kafka::messages::find_coordinator::KEY_OF_GROUP;
+use kafka::messages::find_coordinator::{KEY_OF_GROUP, KEY_OF_TRANSACTION};
 use kafka::messages::{
     FindCoordinatorRequest, FindCoordinatorResponse, FoundCoordinator, HeartbeatRequest, HeartbeatResponse,
     JoinGroupRequest, JoinGroupResponse, JoinedMember, LeaveGroupRequest, LeaveGroupResponse, LeftMember,
@@ -49,9 +49,10 @@ pub fn find_coordinator(call: Call<'_>) -> Result<(), Malformed> {
     let view = call.shard.view();
     let (host, port) = &view.identity.kafka;
     let found = |key: &'_ str| match request.key_type {
-        KEY_OF_GROUP => call.shard.coordinator_of(key),
-        // There are no transactions yet.
-        _ => Err(ErrorCode::CoordinatorNotAvailable),
+        KEY_OF_GROUP => call.shard.coordinator_of(key).map_err(code),
+        // Not one to try again: the application learns at once that there are no transactions yet.
+        KEY_OF_TRANSACTION => Err(KafkaCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
+        _ => Err(KafkaCode::INVALID_REQUEST),
     };
     let coordinators = request
         .keys
@@ -65,7 +66,7 @@ pub fn find_coordinator(call: Call<'_>) -> Result<(), Malformed> {
                 error: KafkaCode::NONE,
                 error_message: None,
             },
-            Err(error) => FoundCoordinator::refused(key, code(error)),
+            Err(error) => FoundCoordinator::refused(key, error),
         })
         .collect();
     call.respond(&FindCoordinatorResponse { throttle_ms: 0, coordinators });

@@ -31,6 +31,18 @@ impl Topic {
         }
     }
 
+    pub fn is_known(&self) -> bool {
+        matches!(self, Topic::Known(_))
+    }
+
+    /// How many partitions it has; none, if it is unknown.
+    pub fn partitions(&self) -> u32 {
+        match self {
+            Topic::Known(topic) => topic.partitions(),
+            Topic::Unknown(_) => 0,
+        }
+    }
+
     /// One that no topic has, if it is unknown.
     pub fn id(&self) -> TopicId {
         match self {
@@ -66,11 +78,16 @@ impl Layout {
     }
 
     pub fn topics(&self) -> impl Iterator<Item = (&str, &[i32])> {
+        self.found().map(|(topic, partitions)| (topic.name(), partitions))
+    }
+
+    /// As [`Layout::topics`], with what is known of each.
+    pub fn found(&self) -> impl Iterator<Item = (&Topic, &[i32])> {
         let mut rest = self.partitions.as_slice();
         self.topics.iter().map(move |(topic, count)| {
             let (of_topic, behind) = rest.split_at(*count);
             rest = behind;
-            (topic.name(), of_topic)
+            (topic, of_topic)
         })
     }
 }

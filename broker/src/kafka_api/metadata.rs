@@ -3,6 +3,8 @@
 //!     Metadata ─ all exist, or none may be made ─▶ answered at once
 //!        └ topics are missing, and `kafka.auto_create_topics` ─▶ control thread makes them ─▶ answered then
 
+use std::collections::HashSet;
+
 use kafka::messages::{
     ApiVersionsRequest, ApiVersionsResponse, MetadataBroker, MetadataPartition, MetadataRequest,
     MetadataResponse, MetadataTopic,
@@ -48,7 +50,10 @@ pub fn metadata(call: Call<'_>) -> Result<(), Malformed> {
     let topics = match request.topics {
         None => Topics::All,
         Some(topics) => {
-            Topics::These(topics.iter().map(|topic| (topic.id, topic.name.map(Into::into))).collect())
+            // What is named twice is told once, as by Kafka: a topic may have many partitions.
+            let mut seen = HashSet::new();
+            let topics = topics.iter().filter(|topic| seen.insert((topic.id, topic.name)));
+            Topics::These(topics.map(|topic| (topic.id, topic.name.map(Into::into))).collect())
         }
     };
     let may_create = request.allow_auto_topic_creation

@@ -90,7 +90,9 @@ impl<'a> Call<'a> {
     /// Takes the request's turn; exactly once, unless it has no reply.
     fn asked(&self, shape: Shape) -> Asked {
         let RequestHeader { api, version, correlation, .. } = self.header;
-        Asked { api, version, correlation, turn: self.connection.take_turn(), shape }
+        // Record sets are not kept for the answer, and are counted where they go.
+        let kept = if api == Api::Produce { 0 } else { self.body.len() };
+        Asked { api, version, correlation, turn: self.connection.take_turn(kept), shape }
     }
 
     /// Answers at once.
@@ -113,13 +115,19 @@ impl Asked {
         }
     }
 
+    /// What cannot be written costs its connection: a request must not end the process.
     fn respond_cold(&self, connection: &Connection, response: &impl ColdResponse) {
+        let mut written = Ok(0);
         connection.reply_in_turn(self.turn, |outbox| {
             outbox.with_head(|out| {
-                let appended = kafka::cold::append_response(out, self.version, self.correlation, response);
-                appended.unwrap_or_else(|why| panic!("BUG: {why}"));
+                written = kafka::cold::append_response(out, self.version, self.correlation, response);
             });
         });
+        if let Err(why) = written {
+            debug_assert!(false, "BUG: {why}");
+            tracing::error!(%why, "a connection to Kafka's port is closed");
+            connection.close();
+        }
     }
 
     fn respond(&self, connection: &Connection, response: &impl Response) {
@@ -136,7 +144,7 @@ pub fn dispatch(shard: &Rc<Shard>, connection: &Rc<Connection>, frame: &[u8]) ->
     match try_dispatch(shard, connection, frame) {
         // The client learns which versions there are, and asks again (KIP-511).
         Err(HeaderError::UnsupportedVersion { api: Api::ApiVersions, correlation, .. }) => {
-            connection.reply_in_turn(connection.take_turn(), |outbox| {
+            connection.reply_in_turn(connection.take_turn(0), |outbox| {
                 outbox.with_head(|out| {
                     api_versions::append_unsupported(out, correlation);
                 });

@@ -3,6 +3,7 @@
 //!     CreateTopics [a, b, a]   a ─▶ control thread    b ─▶ control thread    a again: refused here
 //!     reply                    when all parts have been answered, in the order of the request
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use kafka::cold::StrBytes;
@@ -19,6 +20,7 @@ use protocol::api::{
     CreatePartitionsReply, CreatePartitionsRequest as NativeGrow, CreateTopicReply, CreateTopicRequest,
     DeleteRecordsEntry, DeleteRecordsResult, DeleteTopicReply, DeleteTopicRequest,
 };
+use protocol::model::limits::LONG_STRING_BYTES_MAX;
 use protocol::model::{ErrorCode, Offset, TopicId};
 
 use super::configs::{DEFAULT, OF_TOPIC};
@@ -56,8 +58,9 @@ const STOPPING: &str = "the broker is shutting down";
 
 pub fn create(call: Call<'_>, request: &CreateTopicsRequest) {
     let node = node(&call.shard.view());
-    let is_twice =
-        |topic: &CreatableTopic| 1 < request.topics.iter().filter(|other| other.name == topic.name).count();
+    let mut named: HashMap<&str, usize> = HashMap::new();
+    request.topics.iter().for_each(|topic| *named.entry(topic.name.as_str()).or_default() += 1);
+    let is_twice = |topic: &CreatableTopic| named.get(topic.name.as_str()).is_some_and(|times| 1 < *times);
     let part = |topic: &CreatableTopic| {
         let checked = match () {
             () if call.shard.is_stopping() => Err((ErrorCode::ShuttingDown, STOPPING.to_owned())),
@@ -169,20 +172,21 @@ pub fn delete(call: Call<'_>, request: &DeleteTopicsRequest) {
     let by_name = request.topic_names.iter().map(|name| (Some(name.clone().0), uuid::Uuid::nil()));
     let by_either =
         request.topics.iter().map(|topic| (topic.name.clone().map(|name| name.0), topic.topic_id));
-    let wanted: Vec<(Option<StrBytes>, uuid::Uuid)> = by_name.chain(by_either).collect();
-    let part = |(name, id): &(Option<StrBytes>, uuid::Uuid)| {
-        let found = name.as_ref().map(|name| name.as_str().to_owned()).or_else(|| {
-            let topic = view.topic_by_id(TopicId::from_bytes(id.into_bytes()))?;
-            Some(topic.name().to_string())
-        });
+    // Of one that is named by its id, the reply tells the name.
+    let named = |(name, id): (Option<StrBytes>, uuid::Uuid)| {
+        let of_id = || view.topic_by_id(TopicId::from_bytes(id.into_bytes()));
+        (name.or_else(|| Some(text(of_id()?.name().as_str()))), id)
+    };
+    let wanted: Vec<(Option<StrBytes>, uuid::Uuid)> = by_name.chain(by_either).map(named).collect();
+    let part = |(name, _): &(Option<StrBytes>, uuid::Uuid)| {
         let refused = |error: ErrorCode| {
             Part::Refused(ControlReply::Deleted(DeleteTopicReply { error, message: error.text().to_owned() }))
         };
-        match found {
+        match name {
             _ if call.shard.is_stopping() => refused(ErrorCode::ShuttingDown),
             None => refused(ErrorCode::UnknownTopicId),
             Some(name) => {
-                let request = DeleteTopicRequest { name, timeout_ms: 0 };
+                let request = DeleteTopicRequest { name: name.as_str().to_owned(), timeout_ms: 0 };
                 Part::Ask(Box::new(|asker| ControlMessage::DeleteTopic { asker, request }))
             }
         }
@@ -196,9 +200,9 @@ pub fn reply_delete(connection: &Connection, asked: &Asked, replies: impl Iterat
     let result = |((name, id), reply): (&(Option<StrBytes>, uuid::Uuid), ControlReply)| {
         let ControlReply::Deleted(reply) = reply else { panic!("BUG: not a deletion") };
         // By id Kafka has a code of its own for what is not there.
-        let error = match (name, reply.error) {
-            (None, ErrorCode::UnknownTopicId) => kafka::ErrorCode::UNKNOWN_TOPIC_ID,
-            (_, error) => code(error),
+        let error = match reply.error {
+            ErrorCode::UnknownTopicId if !id.is_nil() => kafka::ErrorCode::UNKNOWN_TOPIC_ID,
+            error => code(error),
         };
         let why = if asked.version < 5 { None } else { message(reply.error, reply.message) };
         DeletableTopicResult::default()
@@ -297,5 +301,10 @@ pub fn message(error: ErrorCode, message: String) -> Option<StrBytes> {
     if error.is_ok() {
         return None;
     }
-    Some(if message.is_empty() { StrBytes::from_static_str(error.text()) } else { text(message) })
+    // It may quote what a client has named, and no string of Kafka's is longer than 32 KiB.
+    let end = message.floor_char_boundary(LONG_STRING_BYTES_MAX);
+    Some(match message.get(..end) {
+        None | Some("") => StrBytes::from_static_str(error.text()),
+        Some(message) => text(message),
+    })
 }

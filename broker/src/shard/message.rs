@@ -122,9 +122,8 @@ pub enum ShardMessage {
         socket: OwnedFd,
         received: Vec<u8>,
     },
-    /// `origin` is `None` with acks 0.
     Produce {
-        origin: Option<Origin>,
+        origin: Origin,
         topic: TopicId,
         partition: PartitionIndex,
         records: Bytes,

@@ -205,7 +205,7 @@ impl Shard {
     }
 
     /// Takes a record set for a partition of this shard and promises an answer to `origin`.
-    pub fn append(&self, partition: &Partition, records: &[u8], origin: Option<Origin>) {
+    pub fn append(&self, partition: &Partition, records: &[u8], origin: Origin) {
         let refusal = match (self.is_stopping(), self.is_disk_full()) {
             // What clients write there would be taken for the broker's own.
             _ if partition.is_internal() => Err(ErrorCode::InvalidTopic),
@@ -214,18 +214,14 @@ impl Shard {
             _ => Ok(()),
         };
         let now = wall_clock();
-        match refusal.and_then(|()| partition.append(&self.store, records, now, origin)) {
+        match refusal.and_then(|()| partition.append(&self.store, records, now, Some(origin))) {
             Ok(Appended::Parked { bytes, records }) => {
                 self.credits.take(bytes);
                 count(&self.counters.produced_bytes, bytes as u64);
                 count(&self.counters.produced_records, records);
                 self.ask_for_space_after(bytes as u64);
             }
-            Ok(Appended::Known(result)) => {
-                if let Some(origin) = origin {
-                    self.answer_produce(origin, result);
-                }
-            }
+            Ok(Appended::Known(result)) => self.answer_produce(origin, result),
             Err(error) => self.refuse(origin, error),
         }
     }
@@ -239,11 +235,9 @@ impl Shard {
         }
     }
 
-    pub fn refuse(&self, origin: Option<Origin>, error: ErrorCode) {
+    pub fn refuse(&self, origin: Origin, error: ErrorCode) {
         count(&self.counters.produce_errors, 1);
-        if let Some(origin) = origin {
-            self.answer_produce(origin, ProduceResult::refused(error));
-        }
+        self.answer_produce(origin, ProduceResult::refused(error));
     }
 
     fn partitions_in(&self, is: impl Fn(&LogState) -> bool) -> u64 {

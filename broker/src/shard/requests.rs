@@ -77,6 +77,8 @@ pub enum Waiting {
 pub enum Asked {
     Native(FrameHeader),
     Kafka(Box<kafka_api::Asked>),
+    /// Nobody waits for a reply (acks 0).
+    Nobody,
 }
 
 impl From<FrameHeader> for Asked {
@@ -145,6 +147,7 @@ impl Request {
         let header = match asked {
             Asked::Native(header) => header,
             Asked::Kafka(asked) => return kafka_api::reply(shard, &connection, *asked, waiting),
+            Asked::Nobody => return,
         };
         let FrameHeader { api, correlation, .. } = header;
         match waiting {

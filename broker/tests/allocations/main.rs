@@ -10,6 +10,11 @@
 #[path = "../raw/mod.rs"]
 mod raw;
 
+#[path = "../kafka/client.rs"]
+mod client;
+
+mod kafka;
+
 mod sys;
 
 use std::collections::BTreeMap;

@@ -27,7 +27,13 @@ pub struct Reader<'a> {
     rest: &'a [u8],
     version: i16,
     flexible: bool,
+    /// Items that arrays may still hold.
+    items_left: usize,
 }
+
+/// Items of all arrays of one request that is read in place: the partitions of two of the largest topics.
+/// What is remembered of an item is more than its bytes in the frame.
+pub const ITEMS_MAX: usize = 200_000;
 
 /// A value that can be read from where a [`Reader`] stands.
 pub trait Read<'a>: Sized {
@@ -42,7 +48,7 @@ impl<'a> Reader<'a> {
 
     /// As [`Reader::new`], with the writing said outright.
     pub fn with(body: &'a [u8], version: i16, flexible: bool) -> Reader<'a> {
-        Reader { rest: body, version, flexible }
+        Reader { rest: body, version, flexible, items_left: ITEMS_MAX }
     }
 
     pub fn version(&self) -> i16 {
@@ -160,6 +166,8 @@ impl<'a> Reader<'a> {
         field: &'static str,
     ) -> Result<Option<List<'a, T>>, Malformed> {
         let Some(count) = self.nullable_count(field)? else { return Ok(None) };
+        let too_many = Malformed::Invalid { field, why: "the request has too many items" };
+        self.items_left = self.items_left.checked_sub(count).ok_or(too_many)?;
         let list = List { first: *self, count, item: PhantomData };
         for _ in 0..count {
             T::read(self)?;

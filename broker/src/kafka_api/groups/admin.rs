@@ -4,6 +4,8 @@
 //!     DescribeGroups, DeleteGroups    one part for each group, at its coordinator
 //!     OffsetDelete                    one group, its partitions one by one
 
+use std::collections::HashSet;
+
 use kafka::cold::StrBytes;
 use kafka::cold::types::delete_groups_response::DeletableGroupResult;
 use kafka::cold::types::describe_groups_response::{DescribedGroup, DescribedGroupMember};
@@ -28,12 +30,12 @@ const CLASSIC: &str = "classic";
 
 /// States and types of the groups that are to be listed; none named is all.
 pub struct Filter {
-    states: Vec<String>,
-    types: Vec<String>,
+    states: HashSet<String>,
+    types: HashSet<String>,
 }
 
 pub fn list(call: Call<'_>, request: &ListGroupsRequest) {
-    let owned = |names: &[StrBytes]| names.iter().map(|name| name.as_str().to_owned()).collect();
+    let owned = |names: &[StrBytes]| names.iter().map(|name| name.as_str().to_ascii_lowercase()).collect();
     let filter = Filter { states: owned(&request.states_filter), types: owned(&request.types_filter) };
     let shards: Vec<ShardId> = (0..call.shard.view().identity.shards).map(ShardId::new).collect();
     let waiting = none_yet(shards.len());
@@ -66,9 +68,8 @@ pub fn reply_list(connection: &Connection, asked: &Asked, replies: impl Iterator
             Err(code) => error = code,
         }
     }
-    let is_named = |names: &[String], name: &str| {
-        names.is_empty() || names.iter().any(|named| named.eq_ignore_ascii_case(name))
-    };
+    let is_named =
+        |names: &HashSet<String>, name: &str| names.is_empty() || names.contains(&name.to_ascii_lowercase());
     groups.retain(|group| is_named(&filter.states, group.state.name()) && is_named(&filter.types, CLASSIC));
     groups.sort_unstable_by(|a, b| a.group.cmp(&b.group));
     let listed = groups.iter().map(|group| {
@@ -100,9 +101,16 @@ fn ask_each(call: Call<'_>, groups: &[GroupId], shape: Shape, ask: impl Fn() -> 
     });
 }
 
+/// What is named twice is told once: of a large group, a short request could ask for any number of bytes.
 pub fn describe(call: Call<'_>, request: &DescribeGroupsRequest) {
+<<<<<<< HEAD
     let shape = Shape::DescribedGroups(names(&request.groups), request.include_authorized_operations);
     ask_each(call, &request.groups, shape, || GroupCall::Describe);
+=======
+    let mut seen = HashSet::new();
+    let groups: Vec<GroupId> = request.groups.iter().filter(|group| seen.insert(*group)).cloned().collect();
+    ask_each(call, &groups, || GroupCall::Describe);
+>>>>>>> h6
 }
 
 pub fn reply_describe(connection: &Connection, asked: &Asked, replies: impl Iterator<Item = Reply>) {
@@ -159,10 +167,14 @@ pub fn delete_offsets(call: Call<'_>, request: &OffsetDeleteRequest) {
     let view = call.shard.view();
     let (mut layout, mut entries) = (Layout::default(), Vec::new());
     for topic in &request.topics {
-        layout.push_topic(Topic::find(&view, topic.name.as_str()));
+        let found = Topic::find(&view, topic.name.as_str());
+        let is_known = found.is_known();
+        layout.push_topic(found);
         for partition in &topic.partitions {
             layout.push_partition(partition.partition_index);
-            entries.push((topic.name.as_str().to_owned(), partition_index(partition.partition_index)));
+            if is_known {
+                entries.push((topic.name.as_str().to_owned(), partition_index(partition.partition_index)));
+            }
         }
     }
     let group = request.group_id.as_str();
@@ -184,17 +196,21 @@ pub fn reply_delete_offsets(
         }
     };
     let mut outcomes = outcomes.iter();
-    let mut partition = |index: &i32| {
-        let outcome = outcomes.next().expect("BUG: an outcome for each partition");
+    let mut partition = |index: i32, is_known: bool| {
+        let error = match is_known {
+            true => outcomes.next().expect("BUG: an outcome for each partition").code,
+            false => ErrorCode::UnknownTopicOrPartition,
+        };
         OffsetDeleteResponsePartition::default()
-            .with_partition_index(*index)
-            .with_error_code(code(outcome.code).to_wire())
+            .with_partition_index(index)
+            .with_error_code(code(error).to_wire())
     };
-    let topic = |(name, partitions): (&str, &[i32])| {
+    let topic = |(topic, partitions): (&Topic, &[i32])| {
+        let is_known = topic.is_known();
         OffsetDeleteResponseTopic::default()
-            .with_name(TopicName(text(name)))
-            .with_partitions(partitions.iter().map(&mut partition).collect())
+            .with_name(TopicName(text(topic.name())))
+            .with_partitions(partitions.iter().map(|index| partition(*index, is_known)).collect())
     };
-    let topics = layout.topics().map(topic).collect();
+    let topics = layout.found().map(topic).collect();
     asked.respond_cold(connection, &OffsetDeleteResponse::default().with_topics(topics));
 }

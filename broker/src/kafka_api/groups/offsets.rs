@@ -12,6 +12,7 @@ use protocol::api::{
     OffsetCommitEntry, OffsetCommitRequest as NativeCommit, OffsetFetchRequest as NativeFetch,
     OffsetSelection,
 };
+use protocol::model::limits::TOPIC_NAME_BYTES_MAX;
 use protocol::model::{ErrorCode, LeaderEpoch, Offset};
 
 use super::super::data::epoch;
@@ -25,14 +26,23 @@ use crate::shard::{GroupAsk, GroupCall, Waiting};
 pub fn offset_commit(call: Call<'_>) -> Result<(), Malformed> {
     let request: OffsetCommitRequest<'_> = call.parse()?;
     let view = call.shard.view();
-    let (mut layout, mut entries) = (Layout::default(), Vec::new());
+    let (mut layout, mut entries, mut unknown) = (Layout::default(), Vec::new(), Vec::new());
+    let mut places = 0..;
     for topic in request.topics.iter() {
-        layout.push_topic(Topic::find(&view, topic.name));
-        for partition in topic.partitions.iter() {
+        let found = Topic::find(&view, topic.name);
+        let count = found.partitions();
+        layout.push_topic(found);
+        for (partition, place) in topic.partitions.iter().zip(places.by_ref()) {
             layout.push_partition(partition.index);
+            let index = partition_index(partition.index);
+            // About these the coordinator is not asked, and a name of any length is not written down for each.
+            if count <= index.get() {
+                unknown.push(place);
+                continue;
+            }
             entries.push(OffsetCommitEntry {
                 topic: topic.name.to_owned(),
-                partition: partition_index(partition.index),
+                partition: index,
                 // Kafka stores what it is told; we have no place for less than nothing.
                 offset: Offset::from_wire(partition.offset).unwrap_or(Offset::ZERO),
                 leader_epoch: epoch(partition.leader_epoch),
@@ -40,14 +50,13 @@ pub fn offset_commit(call: Call<'_>) -> Result<(), Malformed> {
             });
         }
     }
-    let mut commit = NativeCommit {
+    let commit = NativeCommit {
         group: request.group.to_owned(),
         generation: request.generation,
         member_id: request.member_id.to_owned(),
         instance_id: request.instance_id.map(str::to_owned),
         entries,
     };
-    let unknown = handlers::take_unknown(call.shard, &mut commit);
     let waiting = Waiting::Group { names: Vec::new(), unknown, replies: vec![None] };
     let asked = call.asked(Shape::Partitions(layout));
     handlers::ask_one(call.shard, call.connection, asked, waiting, request.group, GroupCall::Commit(commit));
@@ -76,9 +85,9 @@ pub fn reply_commit(
     asked.respond(connection, &OffsetCommitResponse { throttle_ms: 0, topics });
 }
 
-/// The groups that were asked for.
+/// The groups that were asked for, each with the partitions that were; `None` for all that it has.
 pub struct OffsetFetchShape {
-    groups: Vec<(Box<str>, Layout)>,
+    groups: Vec<(Box<str>, Option<Layout>)>,
 }
 
 pub fn offset_fetch(call: Call<'_>) -> Result<(), Malformed> {
@@ -86,19 +95,15 @@ pub fn offset_fetch(call: Call<'_>) -> Result<(), Malformed> {
     let (mut named, mut asks) = (Vec::new(), Vec::new());
     let view = call.shard.view();
     for group in request.groups.iter() {
-        let mut layout = Layout::default();
-        for topic in group.topics.into_iter().flatten() {
-            layout.push_topic(Topic::find(&view, topic.name));
-            topic.partitions.iter().for_each(|index| layout.push_partition(index));
-        }
-        let entries = group.topics.map_or(OffsetSelection::All, |topics| {
-            let of_topic = |topic: kafka::messages::OffsetTopic<'_>| {
-                let name = topic.name.to_owned();
-                let partitions: Vec<i32> = topic.partitions.iter().collect();
-                partitions.into_iter().map(move |index| (name.clone(), partition_index(index)))
-            };
-            OffsetSelection::Of(topics.iter().flat_map(of_topic).collect())
+        let layout = group.topics.map(|topics| {
+            let mut layout = Layout::default();
+            for topic in topics.iter() {
+                layout.push_topic(Topic::find(&view, topic.name));
+                topic.partitions.iter().for_each(|index| layout.push_partition(index));
+            }
+            layout
         });
+        let entries = layout.as_ref().map_or(OffsetSelection::All, selection);
         let fetch = NativeFetch {
             group: group.group.to_owned(),
             member_id: None,
@@ -117,6 +122,17 @@ pub fn offset_fetch(call: Call<'_>) -> Result<(), Malformed> {
     Ok(())
 }
 
+/// Offsets may be there of a topic that is not any more; of one that cannot be there are none, and its name,
+/// which may be long, is not written down for each partition.
+fn selection(layout: &Layout) -> OffsetSelection {
+    let mut entries = Vec::new();
+    for (name, partitions) in layout.topics() {
+        let name = if TOPIC_NAME_BYTES_MAX < name.len() { "" } else { name };
+        entries.extend(partitions.iter().map(|index| (name.to_owned(), partition_index(*index))));
+    }
+    OffsetSelection::Of(entries)
+}
+
 pub fn reply_fetch(connection: &Connection, asked: &Asked, replies: impl Iterator<Item = Reply>) {
     let Shape::OffsetFetch(shape) = &asked.shape else { panic!("BUG: it names groups") };
     let replies: Vec<Reply> = replies.collect();
@@ -125,12 +141,36 @@ pub fn reply_fetch(connection: &Connection, asked: &Asked, replies: impl Iterato
     asked.respond(connection, &OffsetFetchResponse { throttle_ms: 0, groups });
 }
 
-fn fetched_group<'a>((name, layout): &'a (Box<str>, Layout), reply: &'a Reply) -> FetchedGroup<'a> {
+fn fetched_group<'a>((name, layout): &'a (Box<str>, Option<Layout>), reply: &'a Reply) -> FetchedGroup<'a> {
     let Reply::FetchOffsets(found) = reply else { panic!("BUG: not offsets") };
-    let found = match found {
-        Ok(found) => found,
-        Err(error) => return refused_group(name, layout, code(*error)),
+    let topics = match (found, layout) {
+        (Ok(found), Some(layout)) => as_asked(layout, found),
+        (Ok(found), None) => by_topic(found),
+        (Err(error), layout) => return refused_group(name, layout.as_ref(), code(*error)),
     };
+    FetchedGroup { group: name, topics, error: KafkaCode::NONE }
+}
+
+/// One answer for each partition, in the order of the request.
+fn as_asked<'a>(
+    layout: &'a Layout,
+    found: &'a [groups::FetchedOffset],
+) -> Vec<OfTopic<'a, FetchedOffset<'a>>> {
+    let mut found = found.iter();
+    let mut partition = |index: &i32| FetchedOffset {
+        index: *index,
+        ..fetched_offset(found.next().expect("BUG: an answer for each partition"))
+    };
+    layout
+        .topics()
+        .map(|(name, partitions)| OfTopic {
+            name,
+            partitions: partitions.iter().map(&mut partition).collect(),
+        })
+        .collect()
+}
+
+fn by_topic(found: &[groups::FetchedOffset]) -> Vec<OfTopic<'_, FetchedOffset<'_>>> {
     let mut topics: Vec<OfTopic<'_, FetchedOffset<'_>>> = Vec::new();
     for offset in found {
         if topics.last().is_none_or(|topic| topic.name != &*offset.topic) {
@@ -139,11 +179,11 @@ fn fetched_group<'a>((name, layout): &'a (Box<str>, Layout), reply: &'a Reply) -
         let topic = topics.last_mut().expect("BUG: it was just pushed");
         topic.partitions.push(fetched_offset(offset));
     }
-    FetchedGroup { group: name, topics, error: KafkaCode::NONE }
+    topics
 }
 
 /// The first version has no place for the error but the partitions.
-fn refused_group<'a>(group: &'a str, layout: &'a Layout, error: KafkaCode) -> FetchedGroup<'a> {
+fn refused_group<'a>(group: &'a str, layout: Option<&'a Layout>, error: KafkaCode) -> FetchedGroup<'a> {
     let refused = |index: &i32| FetchedOffset {
         index: *index,
         offset: -1,
@@ -152,7 +192,8 @@ fn refused_group<'a>(group: &'a str, layout: &'a Layout, error: KafkaCode) -> Fe
         error,
     };
     let topics = layout
-        .topics()
+        .into_iter()
+        .flat_map(Layout::topics)
         .map(|(name, partitions)| OfTopic { name, partitions: partitions.iter().map(refused).collect() })
         .collect();
     FetchedGroup { group, topics, error }

@@ -1,0 +1,202 @@
+//! DescribeConfigs, AlterConfigs, IncrementalAlterConfigs.
+
+use std::collections::BTreeMap;
+
+use kafka_protocol::messages::alter_configs_request::{AlterConfigsResource, AlterableConfig as Replaced};
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::describe_configs_response::DescribeConfigsResult;
+use kafka_protocol::messages::incremental_alter_configs_request::{
+    AlterConfigsResource as Resource, AlterableConfig,
+};
+use kafka_protocol::messages::{
+    AlterConfigsRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest, MetadataRequest,
+};
+
+use crate::client::{Kafka, broker, text};
+
+const TOPIC: i8 = 2;
+const BROKER: i8 = 4;
+
+const SET: i8 = 0;
+const DELETE: i8 = 1;
+const APPEND: i8 = 2;
+const SUBTRACT: i8 = 3;
+
+fn describe(
+    kafka: &mut Kafka,
+    version: i16,
+    kind: i8,
+    name: &str,
+    keys: Option<&[&str]>,
+) -> DescribeConfigsResult {
+    let keys = keys.map(|keys| keys.iter().map(|key| text(key)).collect());
+    let resource = DescribeConfigsResource::default()
+        .with_resource_type(kind)
+        .with_resource_name(text(name))
+        .with_configuration_keys(keys);
+    let request =
+        DescribeConfigsRequest::default().with_resources(vec![resource]).with_include_synonyms(true);
+    kafka.call(version, &request).results.remove(0)
+}
+
+/// Value and source of each setting.
+fn settings(result: &DescribeConfigsResult) -> BTreeMap<String, (String, i8)> {
+    let value = |value: &Option<_>| -> String { value.as_ref().map(ToString::to_string).unwrap_or_default() };
+    let entry = |one: &kafka_protocol::messages::describe_configs_response::DescribeConfigsResourceResult| {
+        (one.name.to_string(), (value(&one.value), one.config_source))
+    };
+    result.configs.iter().map(entry).collect()
+}
+
+fn setting(kafka: &mut Kafka, name: &str) -> (String, i8) {
+    settings(&describe(kafka, 4, TOPIC, "t", Some(&[name]))).remove(name).unwrap()
+}
+
+fn change(kafka: &mut Kafka, validate_only: bool, changes: &[(&str, i8, Option<&str>)]) -> i16 {
+    change_of(kafka, TOPIC, "t", validate_only, changes)
+}
+
+fn change_of(
+    kafka: &mut Kafka,
+    kind: i8,
+    name: &str,
+    validate_only: bool,
+    changes: &[(&str, i8, Option<&str>)],
+) -> i16 {
+    let one = |(name, op, value): &(&str, i8, Option<&str>)| {
+        AlterableConfig::default()
+            .with_name(text(name))
+            .with_config_operation(*op)
+            .with_value(value.map(text))
+    };
+    let resource = Resource::default()
+        .with_resource_type(kind)
+        .with_resource_name(text(name))
+        .with_configs(changes.iter().map(one).collect());
+    let request = IncrementalAlterConfigsRequest::default()
+        .with_resources(vec![resource])
+        .with_validate_only(validate_only);
+    let errors: Vec<_> = (0..=1)
+        .map(|version| {
+            let response = kafka.call(version, &request).responses.remove(0);
+            assert_eq!((response.resource_type, response.resource_name.as_str()), (kind, name));
+            assert_eq!(response.error_code == 0, response.error_message.is_none(), "{response:?}");
+            response.error_code
+        })
+        .collect();
+    assert_eq!(errors[0], errors[1]);
+    errors[0]
+}
+
+#[test]
+fn settings_are_described_by_kafkas_names() {
+    let broker = broker(2);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 1);
+    assert_eq!(change(&mut kafka, false, &[("retention.ms", SET, Some("1000"))]), 0);
+    for version in 1..=4 {
+        let all = describe(&mut kafka, version, TOPIC, "t", None);
+        let found = settings(&all);
+        assert_eq!(found["retention.ms"], ("1000".to_owned(), 1));
+        assert_eq!(found["cleanup.policy"], ("delete".to_owned(), 5));
+        assert!(10 < found.len());
+        let retention = all.configs.iter().find(|one| one.name.as_str() == "retention.ms").unwrap();
+        let synonyms: Vec<_> = retention.synonyms.iter().map(|one| (one.name.as_str(), one.source)).collect();
+        assert_eq!(synonyms, [("retention.ms", 1), ("retention.ms", 5)], "the default is behind it");
+        assert!(!retention.read_only && !retention.is_sensitive);
+        let some =
+            describe(&mut kafka, version, TOPIC, "t", Some(&["segment.bytes", "nothing", "retention.ms"]));
+        assert_eq!(settings(&some).into_keys().collect::<Vec<_>>(), ["retention.ms", "segment.bytes"]);
+        assert!(settings(&describe(&mut kafka, version, TOPIC, "t", Some(&[]))).len() <= found.len());
+        assert_eq!(describe(&mut kafka, version, TOPIC, "nope", None).error_code, 3);
+        assert_eq!(describe(&mut kafka, version, TOPIC, "a/b", None).error_code, 17);
+        assert_eq!(describe(&mut kafka, version, 8, "x", None).error_code, 42);
+    }
+}
+
+#[test]
+fn a_brokers_settings_are_shown_and_not_changed() {
+    let broker = broker(1);
+    let mut kafka = Kafka::connect(&broker);
+    let node = kafka.call(12, &MetadataRequest::default().with_topics(None)).controller_id;
+    for name in [node.to_string(), String::new()] {
+        let found = describe(&mut kafka, 4, BROKER, &name, None);
+        assert!(found.configs.iter().all(|one| one.read_only));
+        assert_eq!(settings(&found)["num.partitions"].1, 4);
+        assert_eq!(change_of(&mut kafka, BROKER, &name, false, &[("num.partitions", SET, Some("3"))]), 42);
+    }
+    for other in [(*node + 1).to_string(), "x".to_owned(), "\u{1}".repeat(32_000)] {
+        assert_eq!(describe(&mut kafka, 1, BROKER, &other, None).error_code, 42);
+    }
+}
+
+#[test]
+fn settings_change_one_by_one() {
+    let broker = broker(2);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 1);
+    let set = |value| [("retention.ms", SET, Some(value))];
+    assert_eq!(change(&mut kafka, true, &set("1000")), 0);
+    assert_eq!(setting(&mut kafka, "retention.ms").1, 5, "a trial changes nothing");
+    assert_eq!(change(&mut kafka, false, &set("1000")), 0);
+    assert_eq!(setting(&mut kafka, "retention.ms"), ("1000".to_owned(), 1));
+    assert_eq!(change(&mut kafka, false, &[("segment.bytes", SET, Some("1048576"))]), 0);
+    assert_eq!(setting(&mut kafka, "retention.ms").0, "1000", "the others stay");
+    assert_eq!(change(&mut kafka, false, &[("retention.ms", DELETE, None)]), 0);
+    assert_eq!(setting(&mut kafka, "retention.ms").1, 5);
+    let list = |op, value| [("cleanup.policy", op, Some(value))];
+    assert_eq!(change(&mut kafka, false, &list(APPEND, "compact")), 0);
+    assert_eq!(setting(&mut kafka, "cleanup.policy").1, 1);
+    let mut both: Vec<_> = setting(&mut kafka, "cleanup.policy").0.split(',').map(str::to_owned).collect();
+    both.sort();
+    assert_eq!(both, ["compact", "delete"]);
+    assert_eq!(change(&mut kafka, false, &list(SUBTRACT, "delete")), 0);
+    assert_eq!(setting(&mut kafka, "cleanup.policy").0, "compact");
+    let long = "\u{1}".repeat(32_000);
+    let wrong: [(&str, &[(&str, i8, Option<&str>)], i16); 8] = [
+        ("a value", &set("soon"), 40),
+        ("no value", &[("retention.ms", SET, None)], 42),
+        ("a name", &[("retention", SET, Some("1"))], 40),
+        ("a long name", &[(&long, SET, None)], 42),
+        ("no list", &[("retention.ms", APPEND, Some("1"))], 40),
+        ("an operation", &[("retention.ms", 4, Some("1"))], 42),
+        ("twice", &[("retention.ms", SET, Some("1")), ("retention.ms", SET, Some("2"))], 42),
+        ("half", &[("segment.ms", SET, Some("100000")), ("retention.ms", SET, Some("x"))], 40),
+    ];
+    for (what, changes, error) in wrong {
+        assert_eq!(change(&mut kafka, false, changes), error, "{what}");
+        assert_eq!(change(&mut kafka, true, changes), error, "{what}");
+    }
+    assert_eq!(setting(&mut kafka, "segment.ms").1, 5, "all or nothing");
+    assert_eq!(change_of(&mut kafka, TOPIC, "nope", false, &set("1")), 3);
+    assert_eq!(change_of(&mut kafka, TOPIC, "a/b", false, &set("1")), 17);
+}
+
+#[test]
+fn settings_are_replaced_together() {
+    let broker = broker(2);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 1);
+    for version in 0..=2 {
+        assert_eq!(change(&mut kafka, false, &[("retention.ms", SET, Some("1000"))]), 0);
+        let mut replace = |kind, name: &str, value: Option<&str>, validate_only| {
+            let config = Replaced::default().with_name(text("segment.bytes")).with_value(value.map(text));
+            let resource = AlterConfigsResource::default()
+                .with_resource_type(kind)
+                .with_resource_name(text(name))
+                .with_configs(vec![config]);
+            let request = AlterConfigsRequest::default()
+                .with_resources(vec![resource])
+                .with_validate_only(validate_only);
+            kafka.call(version, &request).responses[0].error_code
+        };
+        assert_eq!(replace(TOPIC, "t", Some("x"), false), 40);
+        assert_eq!(replace(TOPIC, "t", None, false), 42);
+        assert_eq!(replace(TOPIC, "nope", Some("1048576"), false), 3);
+        assert_eq!(replace(BROKER, "1", Some("1048576"), false), 42);
+        assert_eq!(replace(TOPIC, "t", Some("1048576"), true), 0);
+        assert_eq!(replace(TOPIC, "t", Some("1048576"), false), 0);
+        assert_eq!(setting(&mut kafka, "segment.bytes"), ("1048576".to_owned(), 1));
+        assert_eq!(setting(&mut kafka, "retention.ms").1, 5, "what is not named is a default again");
+    }
+}

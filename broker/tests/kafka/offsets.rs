@@ -1,0 +1,169 @@
+//! ListOffsets, OffsetForLeaderEpoch, DeleteRecords: where logs begin and end, and in which epoch.
+
+use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::offset_for_leader_epoch_request::{
+    OffsetForLeaderPartition, OffsetForLeaderTopic,
+};
+use kafka_protocol::messages::{
+    BrokerId, DeleteRecordsRequest, ListOffsetsRequest, OffsetForLeaderEpochRequest,
+};
+use protocol::batch::{BatchBuilder, Codec};
+use protocol::model::Timestamp;
+
+use crate::client::{Kafka, broker, fetch_of, fetched, topic_name};
+
+pub fn list_of(topic: &str, at: &[(i32, i64)]) -> ListOffsetsRequest {
+    let partition = |(index, timestamp): &(i32, i64)| {
+        ListOffsetsPartition::default().with_partition_index(*index).with_timestamp(*timestamp)
+    };
+    let topic = ListOffsetsTopic::default()
+        .with_name(topic_name(topic))
+        .with_partitions(at.iter().map(partition).collect());
+    ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic])
+}
+
+/// Error, offset and timestamp of each partition.
+fn list(kafka: &mut Kafka, version: i16, at: &[(i32, i64)]) -> Vec<(i16, i64, i64)> {
+    let response = kafka.call(version, &list_of("t", at));
+    let partitions = &response.topics[0].partitions;
+    assert!(partitions.iter().zip(at).all(|(one, (index, _))| one.partition_index == *index));
+    partitions.iter().map(|one| (one.error_code, one.offset, one.timestamp)).collect()
+}
+
+/// Puts one batch with records of these times in.
+fn produce_at(kafka: &mut Kafka, partition: i32, times: &[i64]) {
+    let mut builder = BatchBuilder::new(Codec::None);
+    for time in times {
+        builder.try_append(Timestamp::from_millis(*time), None, Some(b"x"), &[]).unwrap();
+    }
+    assert_eq!(kafka.produce("t", partition, &builder.finish()).error_code, 0);
+}
+
+fn delete_records(kafka: &mut Kafka, version: i16, topic: &str, partition: i32, offset: i64) -> (i16, i64) {
+    let one = DeleteRecordsPartition::default().with_partition_index(partition).with_offset(offset);
+    let of = DeleteRecordsTopic::default().with_name(topic_name(topic)).with_partitions(vec![one]);
+    let request = DeleteRecordsRequest::default().with_topics(vec![of]).with_timeout_ms(1000);
+    let response = kafka.call(version, &request);
+    let one = &response.topics[0].partitions[0];
+    (one.error_code, one.low_watermark)
+}
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const MAX: i64 = -3;
+
+#[test]
+fn offsets_are_listed_by_place_and_by_time_in_every_version() {
+    let broker = broker(2);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 2);
+    assert_eq!(list(&mut kafka, 7, &[(0, LATEST), (1, EARLIEST)]), [(0, 0, -1), (0, 0, -1)]);
+    assert_eq!(list(&mut kafka, 7, &[(0, MAX), (1, 5)]), [(0, -1, -1), (0, -1, -1)], "nothing is there");
+    for partition in [0, 1] {
+        produce_at(&mut kafka, partition, &[1000, 3000]);
+        produce_at(&mut kafka, partition, &[2000]);
+    }
+    for version in 1..=7 {
+        let at = [(1, LATEST), (0, EARLIEST), (1, 1000), (0, 1001), (1, 0), (0, 3001)];
+        let expected = [(0, 3, -1), (0, 0, -1), (0, 0, 1000), (0, 1, 3000), (0, 0, 1000), (0, -1, -1)];
+        assert_eq!(list(&mut kafka, version, &at), expected, "version {version}");
+    }
+    assert_eq!(list(&mut kafka, 7, &[(0, MAX), (1, MAX)]), [(0, 1, 3000), (0, 1, 3000)]);
+    // Kafka's answer to a time that has no meaning in the version.
+    assert_eq!(list(&mut kafka, 6, &[(0, MAX)]), [(35, -1, -1)]);
+    assert_eq!(list(&mut kafka, 7, &[(0, -4), (1, i64::MIN)]), [(35, -1, -1), (35, -1, -1)]);
+    let response = kafka.call(7, &list_of("nope", &[(0, LATEST)]));
+    assert_eq!(response.topics[0].partitions[0].error_code, 3);
+    assert_eq!(
+        list(&mut kafka, 7, &[(2, LATEST), (-1, EARLIEST), (0, LATEST)]),
+        [(3, -1, -1), (3, -1, -1), (0, 3, -1)]
+    );
+}
+
+#[test]
+fn deleted_records_are_gone_for_every_question() {
+    let broker = broker(2);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 2);
+    for (version, partition) in [(0, 0), (2, 1)] {
+        produce_at(&mut kafka, partition, &[3000]);
+        produce_at(&mut kafka, partition, &[1000, 2000]);
+        assert_eq!(delete_records(&mut kafka, version, "t", partition, 4), (1, -1), "beyond the end");
+        assert_eq!(delete_records(&mut kafka, version, "t", partition, -2), (1, -1));
+        assert_eq!(delete_records(&mut kafka, version, "t", partition, 2), (0, 2));
+        let found = list(&mut kafka, 7, &[(partition, EARLIEST), (partition, 0), (partition, MAX)]);
+        assert_eq!(found, [(0, 2, -1), (0, 2, 2000), (0, 2, 2000)], "the newest of what is left");
+        let fetch =
+            |kafka: &mut Kafka, from| fetched(&kafka.fetch(&fetch_of("t", &[(partition, from)])))[0].0;
+        assert_eq!((fetch(&mut kafka, 1), fetch(&mut kafka, 2)), (1, 0));
+        assert_eq!(delete_records(&mut kafka, version, "t", partition, 1), (0, 2), "deleted before");
+        assert_eq!(delete_records(&mut kafka, version, "t", partition, -1), (0, 3), "all there is");
+        let found = list(&mut kafka, 7, &[(partition, EARLIEST), (partition, LATEST), (partition, MAX)]);
+        assert_eq!(found, [(0, 3, -1), (0, 3, -1), (0, -1, -1)]);
+    }
+    assert_eq!(delete_records(&mut kafka, 1, "nope", 0, 0).0, 3);
+    assert_eq!(delete_records(&mut kafka, 1, "t", 7, 0).0, 3);
+}
+
+#[test]
+fn a_client_of_another_epoch_is_told_so() {
+    let broker = broker(2);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 2);
+    produce_at(&mut kafka, 0, &[1]);
+    produce_at(&mut kafka, 1, &[1]);
+    for partition in [0, 1] {
+        // Epoch 0 is the first there can be: only a later one is unknown, and none is fenced.
+        for (epoch, error) in [(-1, 0), (0, 0), (1, 75), (i32::MAX, 75)] {
+            for version in 9..=12 {
+                let mut request = fetch_of("t", &[(partition, 0)]);
+                request.topics[0].partitions[0].current_leader_epoch = epoch;
+                let response = kafka.call(version, &request);
+                assert_eq!(fetched(&response)[0].0, error, "fetch {version}, epoch {epoch}");
+            }
+            for version in 4..=7 {
+                let mut request = list_of("t", &[(partition, LATEST)]);
+                request.topics[0].partitions[0].current_leader_epoch = epoch;
+                let response = kafka.call(version, &request);
+                assert_eq!(
+                    response.topics[0].partitions[0].error_code, error,
+                    "list {version}, epoch {epoch}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_end_of_an_epoch_is_that_of_the_log() {
+    let broker = broker(2);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 2);
+    produce_at(&mut kafka, 0, &[1, 2, 3]);
+    for version in 2..=4 {
+        for (epoch, current, expected) in [
+            (0, -1, (0, 0, 3)),
+            (0, 0, (0, 0, 3)),
+            (5, 0, (0, -1, -1)),
+            (-1, -1, (0, -1, -1)),
+            (0, 3, (75, -1, -1)),
+        ] {
+            let partition = |index| {
+                OffsetForLeaderPartition::default()
+                    .with_partition(index)
+                    .with_leader_epoch(epoch)
+                    .with_current_leader_epoch(current)
+            };
+            let topic = OffsetForLeaderTopic::default()
+                .with_topic(topic_name("t"))
+                .with_partitions(vec![partition(0), partition(9)]);
+            let request = OffsetForLeaderEpochRequest::default().with_topics(vec![topic]);
+            let response = kafka.call(version, &request);
+            let found = &response.topics[0].partitions;
+            let one = (found[0].error_code, found[0].leader_epoch, found[0].end_offset);
+            assert_eq!(one, expected, "version {version}, epoch {epoch}");
+            assert_eq!((found[1].partition, found[1].error_code), (9, 3));
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What a produce is refused with, in Kafka's codes, and what an idempotent producer is told.
+
+use bytes::Bytes;
+use kafka_protocol::messages::{InitProducerIdRequest, ProduceRequest, ProducerId, TransactionalId};
+use protocol::batch::{BatchBuilder, Codec};
+use protocol::model::{ProducerEpoch, ProducerId as NativeId, Sequence, Timestamp};
+
+use crate::client::{Kafka, broker, fetch_of, fetched, produce_of, text};
+use crate::raw::batch;
+
+/// The batch with a byte changed, and its checksum true again.
+fn changed(set: &Bytes, at: usize, byte: u8) -> Bytes {
+    let mut bytes = set.to_vec();
+    bytes[at] = byte;
+    let crc = crc32c(&bytes[21..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    bytes.into()
+}
+
+fn crc32c(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0x82f6_3b78 * (crc & 1)))
+    })
+}
+
+#[test]
+fn a_bad_set_is_refused_with_kafkas_code_and_nothing_of_it_is_stored() {
+    let broker = broker(2);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 2);
+    let good = batch(&[b"good"]);
+    let mut corrupt = good.to_vec();
+    *corrupt.last_mut().unwrap() ^= 1;
+    let two = Bytes::from([&good[..], &good[..]].concat());
+    let cases: [(&str, Option<Bytes>, i16); 9] = [
+        ("corrupt", Some(corrupt.into()), 2),
+        ("too large", Some(batch(&[&vec![1; 2 << 20]])), 10),
+        ("null", None, 87),
+        ("empty", Some(Bytes::new()), 87),
+        ("cut off", Some(good.slice(..good.len() - 1)), 2),
+        ("magic 1", Some(changed(&good, 16, 1)), 87),
+        ("control", Some(changed(&good, 22, 0x20)), 87),
+        ("a count that lies", Some(changed(&good, 60, 9)), 87),
+        ("two batches", Some(two), 87),
+    ];
+    for (what, records, error) in cases {
+        for partition in [0, 1] {
+            let response = kafka.call(9, &produce_of("t", &[(partition, records.clone())]));
+            let refused = &response.responses[0].partition_responses[0];
+            assert_eq!((refused.error_code, refused.base_offset), (error, -1), "{what}");
+        }
+    }
+    for partition in [0, 1] {
+        assert_eq!(kafka.produce("t", partition, &good).base_offset, 0, "nothing of them was stored");
+    }
+}
+
+#[test]
+fn a_place_that_is_not_there_or_not_for_clients_is_refused() {
+    let broker = broker(1);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 1);
+    make_offsets_topic(&mut kafka);
+    let good = batch(&[b"good"]);
+    let cases = [("nope", 0, 3), ("t", 1, 3), ("t", -1, 3), ("", 0, 3), ("__consumer_offsets", 0, 17)];
+    for (topic, partition, error) in cases {
+        let refused = kafka.produce(topic, partition, &good);
+        assert_eq!((refused.index, refused.error_code), (partition, error), "{topic} {partition}");
+    }
+    for acks in [7, 2, -2, i16::MAX] {
+        let response = kafka.call(9, &produce_of("t", &[(0, Some(good.clone()))]).with_acks(acks));
+        assert_eq!(response.responses[0].partition_responses[0].error_code, 21, "acks {acks}");
+    }
+    for acks in [-1, 1, 7] {
+        let response = kafka.call(9, &ProduceRequest::default().with_acks(acks));
+        assert!(response.responses.is_empty());
+        let response = kafka.call(9, &produce_of("t", &[]).with_acks(acks));
+        assert!(response.responses[0].partition_responses.is_empty());
+    }
+}
+
+fn make_offsets_topic(kafka: &mut Kafka) {
+    let find = kafka_protocol::messages::FindCoordinatorRequest::default().with_key(text("g"));
+    while kafka.call(1, &find).error_code != 0 {}
+}
+
+/// One part is refused, the other taken: each has its own answer.
+#[test]
+fn parts_of_a_produce_are_judged_one_by_one() {
+    let broker = broker(2);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 4);
+    let good = batch(&[b"good"]);
+    let sets = [(0, Some(good.clone())), (1, None), (9, Some(good.clone())), (3, Some(good))];
+    let response = kafka.call(9, &produce_of("t", &sets));
+    let answers: Vec<_> = response.responses[0]
+        .partition_responses
+        .iter()
+        .map(|one| (one.index, one.error_code, one.base_offset))
+        .collect();
+    assert_eq!(answers, [(0, 0, 0), (1, 87, -1), (9, 3, -1), (3, 0, 0)]);
+}
+
+fn init(kafka: &mut Kafka, version: i16, id: i64, epoch: i16) -> (i16, i64, i16) {
+    let request = InitProducerIdRequest::default().with_transactional_id(None);
+    let request = match version {
+        3.. => request.with_producer_id(ProducerId(id)).with_producer_epoch(epoch),
+        _ => request,
+    };
+    let response = kafka.call(version, &request);
+    (response.error_code, *response.producer_id, response.producer_epoch)
+}
+
+fn sequenced(id: i64, epoch: i16, sequence: i32, records: usize) -> Bytes {
+    let mut builder = BatchBuilder::new(Codec::None);
+    for _ in 0..records {
+        builder.try_append(Timestamp::from_millis(1), None, Some(b"x"), &[]).unwrap();
+    }
+    builder.set_producer(NativeId::new(id), ProducerEpoch::new(epoch), Sequence::new(sequence));
+    builder.finish()
+}
+
+#[test]
+fn an_idempotent_producer_is_told_what_kafka_tells_it() {
+    let broker = broker(2);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 2);
+    let mut ids: Vec<i64> = (0..=4)
+        .map(|version| {
+            let (error, id, epoch) = init(&mut kafka, version, -1, -1);
+            assert_eq!((error, epoch), (0, 0), "version {version}");
+            id
+        })
+        .collect();
+    let id = ids[0];
+    ids.dedup();
+    assert_eq!(ids.len(), 5, "no id is given out twice");
+    for partition in [0, 1] {
+        let mut send = |epoch, sequence, records| {
+            let answer = kafka.produce("t", partition, &sequenced(id, epoch, sequence, records));
+            (answer.error_code, answer.base_offset)
+        };
+        assert_eq!(send(0, 0, 3), (0, 0));
+        assert_eq!(send(0, 3, 2), (0, 3));
+        assert_eq!(send(0, 0, 3), (0, 0), "a duplicate has the offset it got");
+        assert_eq!(send(0, 3, 2), (0, 3));
+        assert_eq!(send(0, 7, 1), (45, -1), "a gap");
+        assert_eq!(send(1, 5, 1), (45, -1), "a new epoch begins at 0");
+        assert_eq!(send(1, 0, 1), (0, 5));
+        assert_eq!(send(0, 5, 1), (47, -1), "an old epoch");
+    }
+    let (error, again, epoch) = init(&mut kafka, 3, id, 1);
+    assert_eq!((error, again, epoch), (0, id, 2), "its next epoch (KIP-360)");
+    assert_eq!(fetched(&kafka.fetch(&fetch_of("t", &[(0, 5)])))[0].0, 0);
+}
+
+/// Neither retried for a minute nor taken for a missing coordinator: the application learns at once.
+#[test]
+fn transactions_are_refused_for_good() {
+    let broker = broker(1);
+    let mut kafka = Kafka::connect(&broker);
+    for version in 0..=4 {
+        let request = InitProducerIdRequest::default()
+            .with_transactional_id(Some(TransactionalId(text("tx"))))
+            .with_transaction_timeout_ms(1000);
+        let refused = kafka.call(version, &request);
+        assert_eq!((refused.error_code, *refused.producer_id, refused.producer_epoch), (53, -1, -1));
+    }
+    for version in 1..=4 {
+        let request = kafka_protocol::messages::FindCoordinatorRequest::default().with_key_type(1);
+        let (error, node) = match version {
+            4 => {
+                let response = kafka.call(version, &request.with_coordinator_keys(vec![text("tx")]));
+                (response.coordinators[0].error_code, response.coordinators[0].node_id)
+            }
+            _ => {
+                let response = kafka.call(version, &request.with_key(text("tx")));
+                (response.error_code, response.node_id)
+            }
+        };
+        assert_eq!((error, *node), (53, -1), "version {version}");
+    }
+}
