@@ -103,14 +103,10 @@ fn ask_each(call: Call<'_>, groups: &[GroupId], shape: Shape, ask: impl Fn() -> 
 
 /// What is named twice is told once: of a large group, a short request could ask for any number of bytes.
 pub fn describe(call: Call<'_>, request: &DescribeGroupsRequest) {
-<<<<<<< HEAD
-    let shape = Shape::DescribedGroups(names(&request.groups), request.include_authorized_operations);
-    ask_each(call, &request.groups, shape, || GroupCall::Describe);
-=======
     let mut seen = HashSet::new();
     let groups: Vec<GroupId> = request.groups.iter().filter(|group| seen.insert(*group)).cloned().collect();
-    ask_each(call, &groups, || GroupCall::Describe);
->>>>>>> h6
+    let shape = Shape::DescribedGroups(names(&groups), request.include_authorized_operations);
+    ask_each(call, &groups, shape, || GroupCall::Describe);
 }
 
 pub fn reply_describe(connection: &Connection, asked: &Asked, replies: impl Iterator<Item = Reply>) {
