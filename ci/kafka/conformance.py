@@ -142,6 +142,8 @@ def run_clients(directory):
     for client in clients:
         client.join()
     wrong = []
+    if not all(passed for client in clients for passed in client.outcomes.values()):
+        print(f"the broker's log:\n{brokers[0].log.read_text()[-5000:]}")
     for broker in brokers:
         status = broker.stop()
         log = broker.log.read_text()
