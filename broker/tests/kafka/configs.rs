@@ -52,18 +52,15 @@ fn setting(kafka: &mut Kafka, name: &str) -> (String, i8) {
     settings(&describe(kafka, 4, TOPIC, "t", Some(&[name]))).remove(name).unwrap()
 }
 
-fn change(kafka: &mut Kafka, validate_only: bool, changes: &[(&str, i8, Option<&str>)]) -> i16 {
+/// A setting, what is done to it, and its value.
+type Change<'a> = (&'a str, i8, Option<&'a str>);
+
+fn change(kafka: &mut Kafka, validate_only: bool, changes: &[Change<'_>]) -> i16 {
     change_of(kafka, TOPIC, "t", validate_only, changes)
 }
 
-fn change_of(
-    kafka: &mut Kafka,
-    kind: i8,
-    name: &str,
-    validate_only: bool,
-    changes: &[(&str, i8, Option<&str>)],
-) -> i16 {
-    let one = |(name, op, value): &(&str, i8, Option<&str>)| {
+fn change_of(kafka: &mut Kafka, kind: i8, name: &str, validate_only: bool, changes: &[Change<'_>]) -> i16 {
+    let one = |(name, op, value): &Change<'_>| {
         AlterableConfig::default()
             .with_name(text(name))
             .with_config_operation(*op)
@@ -153,7 +150,7 @@ fn settings_change_one_by_one() {
     assert_eq!(change(&mut kafka, false, &list(SUBTRACT, "delete")), 0);
     assert_eq!(setting(&mut kafka, "cleanup.policy").0, "compact");
     let long = "\u{1}".repeat(32_000);
-    let wrong: [(&str, &[(&str, i8, Option<&str>)], i16); 8] = [
+    let wrong: [(&str, &[Change<'_>], i16); 8] = [
         ("a value", &set("soon"), 40),
         ("no value", &[("retention.ms", SET, None)], 42),
         ("a name", &[("retention", SET, Some("1"))], 40),
