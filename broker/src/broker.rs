@@ -139,7 +139,7 @@ impl Broker {
                     listener,
                     kafka_listener,
                     inbox,
-                    pulse,
+                    pulse: Some(pulse),
                     peers: inboxes.clone(),
                     control: control_sender.clone(),
                     connections: connections.clone(),

@@ -1,5 +1,5 @@
-//! System calls of the runtime: vectored sends, CPU clocks, the limit of open files, what
-//! io_uring says when it is asked.
+//! System calls of the runtime: vectored sends, CPU clocks, the limit of open files, signals that end a
+//! wait, what io_uring says when it is asked.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -48,6 +48,55 @@ pub fn thread_cpu_time() -> Duration {
     // SAFETY: `time` outlives the call; the clock exists on every Linux.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// The signal that ends a wait: nobody else's, as its default is to do nothing.
+const NUDGE: libc::c_int = libc::SIGURG;
+
+/// Has a nudge end system calls with EINTR, unless the program that we are in has a use for the signal.
+pub fn let_nudges_interrupt() -> io::Result<()> {
+    extern "C" fn nothing(_: libc::c_int) {}
+    // SAFETY: an all-zero `sigaction` is a valid value of that plain C struct.
+    let mut before: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: `before` outlives the call; without a new action nothing is changed.
+    if unsafe { libc::sigaction(NUDGE, std::ptr::null(), &mut before) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if before.sa_sigaction != libc::SIG_DFL {
+        return Ok(());
+    }
+    // SAFETY: as above.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // Without SA_RESTART, so that the interrupted call returns.
+    action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;
+    // SAFETY: the handler touches nothing, so it may run at any place of any thread.
+    match unsafe { libc::sigaction(NUDGE, &action, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The calling thread, for [`nudge`].
+pub fn thread_id() -> i32 {
+    // SAFETY: takes no pointers and cannot fail.
+    unsafe { libc::gettid() }
+}
+
+/// Ends the system call that a thread of this process waits in. Nothing if there is no such thread.
+pub fn nudge(thread: i32) {
+    // SAFETY: takes no pointers; the number of a thread that has ended, or of another process, is an error.
+    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, NUDGE) };
+}
+
+/// Waits in the kernel until a signal comes.
+#[cfg(test)]
+pub fn wait_for_nothing(most: Duration) -> io::Result<()> {
+    let millis = libc::c_int::try_from(most.as_millis()).unwrap_or(libc::c_int::MAX);
+    // SAFETY: no descriptors are given, so none are read.
+    match unsafe { libc::poll(std::ptr::null_mut(), 0, millis) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Asks the kernel for a small ring. The ring is closed again at once.

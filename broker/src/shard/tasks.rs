@@ -31,6 +31,7 @@ use crate::control::{ClusterView, ControlMessage, TopicView};
 use crate::handlers;
 use crate::metrics::{ShardCounters, count};
 use crate::runtime::net::{Listener, Socket};
+use crate::runtime::pulse::Pulse;
 use crate::runtime::{self, ShardDisk};
 
 /// 32 single syncs take some 6 ms here, as long as the one of the filesystem takes on a busy disk.
@@ -56,7 +57,8 @@ pub struct ShardStart {
     /// For Kafka's clients.
     pub kafka_listener: Option<OwnedFd>,
     pub inbox: Receiver<ShardMessage>,
-    pub pulse: Receiver<Instant>,
+    /// Taken by the task that feels it.
+    pub pulse: Option<Pulse>,
     pub peers: Vec<Sender<ShardMessage>>,
     pub control: Sender<ControlMessage>,
     pub connections: Arc<AtomicUsize>,
@@ -79,11 +81,11 @@ impl Shard {
 }
 
 /// The main task of a shard's thread.
-pub async fn run(start: ShardStart) {
+pub async fn run(mut start: ShardStart) {
     let ready = start.ready.clone();
     let stopped = start.stopped.clone();
     let (inbox, listeners) = (start.inbox.clone(), clone_listeners(&start));
-    runtime::spawn(feel_pulse(start.pulse.clone()));
+    runtime::spawn(feel_pulse(start.pulse.take().expect("BUG: a shard is run once")));
     let opened = match listeners {
         Ok(listeners) => open(start).await.map(|shard| (shard, listeners)),
         Err(error) => Err(error.to_string()),
@@ -136,8 +138,8 @@ fn clone_listeners(start: &ShardStart) -> std::io::Result<Vec<(OwnedFd, Speaks)>
 }
 
 /// Is woken from outside now and then, and notes how late; see [`crate::runtime::pulse`].
-async fn feel_pulse(pulse: Receiver<Instant>) {
-    while let Ok(sent) = pulse.recv().await {
+async fn feel_pulse(pulse: Pulse) {
+    while let Some(sent) = pulse.feel().await {
         // None while partitions are recovered.
         if let Some(shard) = THIS.with(|this| this.borrow().upgrade()) {
             shard.counters.note_pulse(sent.elapsed());
