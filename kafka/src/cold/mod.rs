@@ -89,7 +89,8 @@ cold! {
 /// If `api` is not one of [`ColdRequest::APIS`]: the others have readers of their own.
 pub fn decode_request(api: Api, version: i16, mut body: Bytes) -> Result<ColdRequest, Malformed> {
     let fields = tables::request(api).expect("BUG: the api has a reader of its own");
-    scan::scan(&body, api, version, fields)?;
+    let len = scan::scan(&body, api, version, fields)?;
+    body.truncate(len);
     match decode(api, version, &mut body) {
         Ok(Some(request)) if body.is_empty() => Ok(request),
         // A null where the crate expects none, which the scan lets pass.

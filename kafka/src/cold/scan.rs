@@ -45,11 +45,12 @@ impl Field {
     }
 }
 
-/// Walks a whole body: every length and count is held by the bytes, and there are few enough items. What
-/// follows it is not looked at, as in Kafka.
-pub(super) fn scan(body: &[u8], api: Api, version: i16, fields: &[Field]) -> Result<(), Malformed> {
+/// Walks a body to its end: every length and count is held by the bytes, and there are few enough items.
+/// Returns how long it is; more may follow, which Kafka does not look at either.
+pub(super) fn scan(body: &[u8], api: Api, version: i16, fields: &[Field]) -> Result<usize, Malformed> {
     let mut scan = Scan { r: Reader::new(body, api, version), items: 0 };
-    scan.fields(fields)
+    scan.fields(fields)?;
+    Ok(body.len() - scan.r.rest().len())
 }
 
 struct Scan<'a> {
@@ -111,17 +112,18 @@ mod tests {
 
     const NAMES: &[Field] = &[Field::new("names", Kind::Items(&Kind::String)).since(1)];
 
-    fn scanned(version: i16, body: &[u8]) -> Result<(), Malformed> {
+    fn scanned(version: i16, body: &[u8]) -> Result<usize, Malformed> {
         // A classic and a flexible version of one api.
         scan(body, Api::DescribeGroups, version, NAMES)
     }
 
     #[test]
     fn a_field_is_there_in_its_versions_only() {
-        assert_eq!(scanned(0, &[]), Ok(()));
+        assert_eq!(scanned(0, &[]), Ok(0));
         assert_eq!(scanned(1, &[]), Err(Malformed::Truncated { field: "names" }));
-        assert_eq!(scanned(1, &[0, 0, 0, 1, 0, 1, b'a']), Ok(()));
-        assert_eq!(scanned(5, &[2, 2, b'a', 0]), Ok(()));
+        assert_eq!(scanned(1, &[0, 0, 0, 1, 0, 1, b'a']), Ok(7));
+        assert_eq!(scanned(5, &[2, 2, b'a', 0]), Ok(4));
+        assert_eq!(scanned(5, &[2, 2, b'a', 0, 9]), Ok(4));
         assert_eq!(scanned(5, &[2, 2, b'a']), Err(Malformed::Truncated { field: "tagged fields" }));
     }
 
@@ -131,7 +133,7 @@ mod tests {
             let count = i32::try_from(count).unwrap().to_be_bytes();
             [&count[..], &vec![0; 2 * (ITEMS_MAX + 1)]].concat()
         };
-        assert_eq!(scanned(1, &body(ITEMS_MAX)), Ok(()));
+        assert_eq!(scanned(1, &body(ITEMS_MAX)), Ok(4 + 2 * ITEMS_MAX));
         let over = Malformed::Invalid { field: "names", why: "the request has too many items" };
         assert_eq!(scanned(1, &body(ITEMS_MAX + 1)), Err(over));
     }
