@@ -96,7 +96,8 @@ fn print_end_of(log: &Path) {
     }
 }
 
-/// Where each thread of a process stands, as the kernel and, if it is installed, gdb know it.
+/// Where each thread of a process stands and what its rings have, as the kernel and, if it is installed, gdb
+/// know it.
 fn threads_of(pid: u32) -> String {
     let mut told = String::new();
     for task in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
@@ -104,6 +105,14 @@ fn threads_of(pid: u32) -> String {
             let text =
                 std::fs::read_to_string(task.path().join(what)).unwrap_or_else(|error| error.to_string());
             told += &format!("{} {what}: {}\n", task.file_name().display(), text.trim_end());
+        }
+    }
+    for fd in std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
+        let is_ring = std::fs::read_link(fd.path()).is_ok_and(|to| to.to_string_lossy().contains("io_uring"));
+        if is_ring {
+            let info = format!("/proc/{pid}/fdinfo/{}", fd.file_name().display());
+            let text = std::fs::read_to_string(&info).unwrap_or_else(|error| error.to_string());
+            told += &format!("{info}:\n{text}");
         }
     }
     let gdb = ["-p", &pid.to_string(), "-batch", "-ex", "thread apply all bt"];
