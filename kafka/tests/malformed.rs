@@ -17,7 +17,7 @@ mod group_requests;
 #[path = "differential/cold_requests.rs"]
 mod cold_requests;
 
-#[path = "malformed/sys.rs"]
+#[path = "../../protocol/tests/decoders/sys.rs"]
 mod sys;
 
 use std::fmt::{self, Debug, Write as _};

@@ -85,6 +85,10 @@ impl ClusterView {
         view
     }
 
+    pub fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {
+        (0..self.identity.shards).map(ShardId::new)
+    }
+
     pub fn topic(&self, name: &str) -> Option<&Arc<TopicView>> {
         self.by_name.get(name)
     }

@@ -194,14 +194,23 @@ pub fn handle_list(
     body: &[u8],
 ) -> Answer {
     let request = ListGroupsRequest::read(body)?;
-    let shards: Vec<ShardId> = (0..shard.view().identity.shards).map(ShardId::new).collect();
-    let waiting =
-        Waiting::Group { names: request.states, unknown: Vec::new(), replies: vec![None; shards.len()] };
-    begin_entries(shard, connection, header, shards, waiting, |shard, origin, of| match of == shard.id {
+    list_groups(shard, connection, header, request.states);
+    Ok(())
+}
+
+/// Asks every shard for its groups. `states` are those that the native reply tells.
+pub fn list_groups(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    asked: impl Into<Asked>,
+    states: Vec<String>,
+) {
+    let shards: Vec<ShardId> = shard.view().shards().collect();
+    let waiting = Waiting::Group { names: states, unknown: Vec::new(), replies: vec![None; shards.len()] };
+    begin_entries(shard, connection, asked, shards, waiting, |shard, origin, of| match of == shard.id {
         true => shard.answer_group(origin, shard.list_groups()),
         false => shard.send(of, ShardMessage::ListGroups { origin }),
     });
-    Ok(())
 }
 
 /// Which shard coordinates a group; asked by clients that want to spare the way over another one.

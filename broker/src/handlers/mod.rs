@@ -37,7 +37,7 @@ pub use topics::{take_control_reply, write_control_reply};
 mod producer_ids;
 
 mod groups;
-pub use groups::{ask, ask_coordinator, ask_one, committed, reply_group, take_group_reply};
+pub use groups::{ask, ask_coordinator, ask_one, committed, list_groups, reply_group, take_group_reply};
 
 mod stats;
 pub use stats::take_stats;

@@ -6,7 +6,7 @@ use protocol::api::{Message, ShardStats, StatsRequest};
 use protocol::frame::FrameHeader;
 use protocol::model::ShardId;
 
-use super::Refusal;
+use super::{Refusal, begin_entries};
 use crate::connection::Connection;
 use crate::shard::{Origin, Shard, ShardMessage, Waiting};
 
@@ -17,17 +17,12 @@ pub fn handle(
     body: &[u8],
 ) -> Result<(), Refusal> {
     StatsRequest::read(body)?;
-    let shards = shard.view().identity.shards;
-    let waiting = Waiting::Stats { shards: Vec::with_capacity(usize::from(shards)) };
-    let request = shard.requests.borrow_mut().begin(connection, header, u32::from(shards), waiting);
-    for id in (0..shards).map(ShardId::new) {
-        let origin = Origin { shard: shard.id, request, part: u32::from(id.get()) };
-        if id == shard.id {
-            take_stats(shard, origin, shard.stats());
-        } else {
-            shard.send(id, ShardMessage::Stats { origin });
-        }
-    }
+    let shards: Vec<ShardId> = shard.view().shards().collect();
+    let waiting = Waiting::Stats { shards: Vec::with_capacity(shards.len()) };
+    begin_entries(shard, connection, header, shards, waiting, |shard, origin, of| match of == shard.id {
+        true => take_stats(shard, origin, shard.stats()),
+        false => shard.send(of, ShardMessage::Stats { origin }),
+    });
     Ok(())
 }
 

@@ -71,7 +71,7 @@ pub fn describe_log_dirs(call: Call<'_>, request: &DescribeLogDirsRequest) {
         };
         topics.iter().map(of_topic).collect()
     });
-    let shards: Vec<ShardId> = (0..call.shard.view().identity.shards).map(ShardId::new).collect();
+    let shards: Vec<ShardId> = call.shard.view().shards().collect();
     let waiting = Waiting::LogSizes { sizes: Vec::new() };
     let asked = call.asked(Shape::Sizes(wanted));
     handlers::begin_entries(

@@ -69,7 +69,7 @@ enum Shape {
 
 impl From<Asked> for crate::shard::Asked {
     fn from(asked: Asked) -> crate::shard::Asked {
-        crate::shard::Asked::Kafka(Box::new(asked))
+        crate::shard::Asked::Kafka(asked)
     }
 }
 

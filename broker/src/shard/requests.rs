@@ -76,7 +76,7 @@ pub enum Waiting {
 /// In which protocol a request came, and what its reply needs to know of it.
 pub enum Asked {
     Native(FrameHeader),
-    Kafka(Box<kafka_api::Asked>),
+    Kafka(kafka_api::Asked),
     /// Nobody waits for a reply (acks 0).
     Nobody,
 }
@@ -146,7 +146,7 @@ impl Request {
         let Request { connection, asked, waiting, .. } = self;
         let header = match asked {
             Asked::Native(header) => header,
-            Asked::Kafka(asked) => return kafka_api::reply(shard, &connection, *asked, waiting),
+            Asked::Kafka(asked) => return kafka_api::reply(shard, &connection, asked, waiting),
             Asked::Nobody => return,
         };
         let FrameHeader { api, correlation, .. } = header;

@@ -1,13 +1,12 @@
-//! The same through Kafka's listener: a request there costs what its reply must remember of it.
+//! The same through Kafka's listener: a request there allocates no more than a native one.
 
 use broker::EmbeddedBroker;
 
 use crate::client::{Kafka, broker, fetch_of, frame, produce_of};
 use crate::raw::Raw;
-use crate::{BLOCK, BLOCKS_AHEAD, ONE_AT_A_TIME, PER_ROUND_MAX, print_sites, sys, ten_records, total};
-
-/// Names and places of a request, kept for its reply: one box. The rest as in the native protocol.
-const PER_KAFKA_BATCH_MAX: f64 = 1.25;
+use crate::{
+    BLOCK, BLOCKS_AHEAD, ONE_AT_A_TIME, PER_BATCH_MAX, PER_ROUND_MAX, print_sites, sys, ten_records, total,
+};
 
 fn drive(kafka: &mut Kafka, block: &[u8], requests: usize, times: usize) {
     let take = |kafka: &mut Kafka, count: usize| {
@@ -31,7 +30,7 @@ fn measure(broker: &EmbeddedBroker, work: impl FnOnce()) -> (f64, f64) {
 }
 
 #[test]
-fn a_kafka_request_allocates_once() {
+fn kafka_allocates_no_more_than_native() {
     let _guard = ONE_AT_A_TIME.lock();
     let broker = broker(1);
     let mut kafka = Kafka::connect(&broker);
@@ -49,7 +48,7 @@ fn a_kafka_request_allocates_once() {
         many / batches,
         batches / rounds
     );
-    assert!(many <= PER_ROUND_MAX * rounds + PER_KAFKA_BATCH_MAX * batches, "{many} for {batches} batches");
+    assert!(many <= PER_ROUND_MAX * rounds + PER_BATCH_MAX * batches, "{many} for {batches} batches");
 
     // The newest are in memory; a batch a fetch.
     let newest = ((320 - 16) * BLOCK * 10) as i64;
@@ -60,5 +59,5 @@ fn a_kafka_request_allocates_once() {
     let (many, _) = measure(&broker, || drive(&mut kafka, &fetches, BLOCK, times));
     print_sites("kafka fetch");
     println!("kafka hot fetch: {:.4} allocations per batch, one batch a fetch", many / batches);
-    assert!(many <= PER_KAFKA_BATCH_MAX * batches, "{many} allocations for {batches} fetched batches");
+    assert!(many <= PER_BATCH_MAX * batches, "{many} allocations for {batches} fetched batches");
 }

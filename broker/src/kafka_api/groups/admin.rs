@@ -16,14 +16,14 @@ use kafka::cold::types::{
     ListGroupsRequest, ListGroupsResponse, OffsetDeleteRequest, OffsetDeleteResponse, TopicName,
 };
 use protocol::api::OffsetDeleteRequest as NativeDelete;
-use protocol::model::{ErrorCode, ShardId};
+use protocol::model::ErrorCode;
 
 use super::super::layout::partition_index;
 use super::super::{Asked, Call, Layout, Shape, Topic, code, operations, text};
 use crate::connection::Connection;
 use crate::groups::{self, PartitionOutcome, Reply, State};
 use crate::handlers;
-use crate::shard::{GroupAsk, GroupCall, ShardMessage, Waiting};
+use crate::shard::{GroupAsk, GroupCall, Waiting};
 
 /// The only type of groups there is (KIP-848 has another).
 const CLASSIC: &str = "classic";
@@ -37,24 +37,7 @@ pub struct Filter {
 pub fn list(call: Call<'_>, request: &ListGroupsRequest) {
     let owned = |names: &[StrBytes]| names.iter().map(|name| name.as_str().to_ascii_lowercase()).collect();
     let filter = Filter { states: owned(&request.states_filter), types: owned(&request.types_filter) };
-    let shards: Vec<ShardId> = (0..call.shard.view().identity.shards).map(ShardId::new).collect();
-    let waiting = none_yet(shards.len());
-    let asked = call.asked(Shape::ListGroups(filter));
-    handlers::begin_entries(
-        call.shard,
-        call.connection,
-        asked,
-        shards,
-        waiting,
-        |shard, origin, of| match of == shard.id {
-            true => shard.answer_group(origin, shard.list_groups()),
-            false => shard.send(of, ShardMessage::ListGroups { origin }),
-        },
-    );
-}
-
-fn none_yet(parts: usize) -> Waiting {
-    Waiting::Group { names: Vec::new(), unknown: Vec::new(), replies: vec![None; parts] }
+    handlers::list_groups(call.shard, call.connection, call.asked(Shape::ListGroups(filter)), Vec::new());
 }
 
 pub fn reply_list(connection: &Connection, asked: &Asked, replies: impl Iterator<Item = Reply>) {
@@ -95,7 +78,8 @@ fn ask_each(call: Call<'_>, groups: &[GroupId], shape: Shape, ask: impl Fn() -> 
     let host = call.connection.peer_host();
     let asks = groups.iter().map(|group| GroupAsk::new(group.as_str(), host.clone(), ask())).collect();
     let asked = call.asked(shape);
-    let waiting = none_yet(groups.len());
+    let waiting =
+        Waiting::Group { names: Vec::new(), unknown: Vec::new(), replies: vec![None; groups.len()] };
     handlers::begin_entries(call.shard, call.connection, asked, asks, waiting, |shard, origin, ask| {
         shard.ask_group(origin, ask);
     });
