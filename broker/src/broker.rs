@@ -23,7 +23,8 @@ use storage::directory::{DataDirectory, DirectoryError, META_DIR};
 use crate::config::{Config, ConfigError};
 use crate::control::{Control, ControlMessage, Identity, open_catalog};
 use crate::runtime::probe::{EnvironmentError, check_environment};
-use crate::runtime::{ExecutorOptions, ShardThread, net, pulse, raise_open_files, start_shard};
+use crate::runtime::pulse::{self, Pulse};
+use crate::runtime::{ExecutorOptions, ShardThread, net, raise_open_files, start_shard};
 use crate::shard::{ShardMessage, ShardStart, run};
 
 /// Why a broker did not start. Nothing is left running, and nothing on disk has changed but what the
@@ -139,13 +140,13 @@ impl Broker {
                     listener,
                     kafka_listener,
                     inbox,
-                    pulse: Some(pulse),
                     peers: inboxes.clone(),
                     control: control_sender.clone(),
                     connections: connections.clone(),
                     ready: ready.clone(),
                     stopped: stopped_sender.clone(),
                 },
+                pulse,
                 &config,
             )?;
         }
@@ -157,7 +158,7 @@ impl Broker {
         Ok(broker)
     }
 
-    fn start_shard(&mut self, start: ShardStart, config: &Config) -> Result<(), StartError> {
+    fn start_shard(&mut self, start: ShardStart, pulse: Pulse, config: &Config) -> Result<(), StartError> {
         let shard = start.id.get();
         let options = ExecutorOptions {
             name: format!("ringlog-{shard}"),
@@ -165,8 +166,8 @@ impl Broker {
             io_memory: config.io_memory,
             preempt_timer: config.preempt_timer,
         };
-        let thread = start_shard(options, move || run(start));
-        self.threads.push(thread.map_err(|error| StartError::Shard { shard, error })?);
+        let thread = start_shard(options, pulse, move |pulse| run(start, pulse));
+        self.threads.push(thread.map_err(StartError::Thread)?);
         Ok(())
     }
 

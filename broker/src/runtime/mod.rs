@@ -15,6 +15,7 @@ use glommio::{Latency, LocalExecutorBuilder, Placement, Shares, TaskQueueHandle}
 pub mod net;
 
 pub mod pulse;
+use pulse::Pulse;
 
 pub mod probe;
 
@@ -33,27 +34,37 @@ pub struct ExecutorOptions {
 }
 
 /// A shard's thread.
-pub struct ShardThread(glommio::ExecutorJoinHandle<()>);
+pub struct ShardThread(std::thread::JoinHandle<Result<(), String>>);
 
 impl ShardThread {
     /// Waits for the thread's end; the reason if it ended by itself.
     pub fn join(self) -> Result<(), String> {
-        self.0.join().map_err(|error| error.to_string())
+        self.0.join().unwrap_or_else(|_| Err("it panicked".to_owned()))
     }
 }
 
-/// Starts a thread with an executor pinned to a core; it runs `main` to its end.
+/// Starts a thread with an executor pinned to a core; it runs `main` to its end, woken by `pulse`.
+///
+/// # Errors
+/// If there can be no such thread. What is wrong with its executor is told by [`ShardThread::join`].
 pub fn start_shard<F: Future<Output = ()> + 'static>(
     options: ExecutorOptions,
-    main: impl FnOnce() -> F + Send + 'static,
-) -> Result<ShardThread, String> {
-    LocalExecutorBuilder::new(Placement::Fixed(options.cpu))
-        .name(&options.name)
-        .io_memory(options.io_memory)
-        .preempt_timer(options.preempt_timer)
-        .spawn(main)
-        .map(ShardThread)
-        .map_err(|error| error.to_string())
+    pulse: Pulse,
+    main: impl FnOnce(Pulse) -> F + Send + 'static,
+) -> std::io::Result<ShardThread> {
+    let ExecutorOptions { name, cpu, io_memory, preempt_timer } = options;
+    let builder = std::thread::Builder::new().name(name);
+    let thread = builder.spawn(move || {
+        pulse.attach();
+        let executor = LocalExecutorBuilder::new(Placement::Fixed(cpu))
+            .io_memory(io_memory)
+            .preempt_timer(preempt_timer)
+            .make()
+            .map_err(|error| error.to_string())?;
+        executor.run(async { main(pulse).await });
+        Ok(())
+    });
+    thread.map(ShardThread)
 }
 
 /// Runs a task beside the others of this shard.

@@ -57,8 +57,6 @@ pub struct ShardStart {
     /// For Kafka's clients.
     pub kafka_listener: Option<OwnedFd>,
     pub inbox: Receiver<ShardMessage>,
-    /// Taken by the task that feels it.
-    pub pulse: Option<Pulse>,
     pub peers: Vec<Sender<ShardMessage>>,
     pub control: Sender<ControlMessage>,
     pub connections: Arc<AtomicUsize>,
@@ -81,11 +79,11 @@ impl Shard {
 }
 
 /// The main task of a shard's thread.
-pub async fn run(mut start: ShardStart) {
+pub async fn run(start: ShardStart, pulse: Pulse) {
     let ready = start.ready.clone();
     let stopped = start.stopped.clone();
     let (inbox, listeners) = (start.inbox.clone(), clone_listeners(&start));
-    runtime::spawn(feel_pulse(start.pulse.take().expect("BUG: a shard is run once")));
+    runtime::spawn(feel_pulse(pulse));
     let opened = match listeners {
         Ok(listeners) => open(start).await.map(|shard| (shard, listeners)),
         Err(error) => Err(error.to_string()),
