@@ -63,7 +63,6 @@ pub struct InvalidTopicConfig(String);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     Boolean,
-    String,
     Int,
     Long,
     Double,

@@ -129,7 +129,6 @@ fn entry(
 fn config_type(kind: Kind) -> i8 {
     match kind {
         Kind::Boolean => 1,
-        Kind::String => 2,
         Kind::Int => 3,
         Kind::Long => 5,
         Kind::Double => 6,
@@ -137,15 +136,15 @@ fn config_type(kind: Kind) -> i8 {
     }
 }
 
-/// What Kafka's tools look for in a broker's settings.
+/// What Kafka's tools look for in a broker's settings. What is a list is one since Kafka 4.2 (KIP-1161).
 fn of_broker(view: &ClusterView, config: &Config) -> Vec<(&'static str, Kind, String)> {
     let (host, port) = &view.identity.kafka;
     vec![
-        ("advertised.listeners", Kind::String, format!("PLAINTEXT://{host}:{port}")),
+        ("advertised.listeners", Kind::List, format!("PLAINTEXT://{host}:{port}")),
         ("auto.create.topics.enable", Kind::Boolean, config.kafka.auto_create_topics.to_string()),
         ("broker.id", Kind::Int, node(view).to_string()),
         ("default.replication.factor", Kind::Int, "1".to_owned()),
-        ("log.dirs", Kind::String, config.data_dir.display().to_string()),
+        ("log.dirs", Kind::List, config.data_dir.display().to_string()),
         ("min.insync.replicas", Kind::Int, "1".to_owned()),
         ("node.id", Kind::Int, node(view).to_string()),
         ("num.partitions", Kind::Int, config.topic_defaults.partitions.to_string()),
