@@ -33,7 +33,7 @@ const OVERSIZED_FOR: Duration = Duration::from_millis(500);
 const STALL_MAX: Duration = Duration::from_secs(30);
 
 /// Requests of one connection that may wait for their replies; librdkafka sends up to a million, unasked.
-const KAFKA_WAITING_MAX: usize = 256;
+const KAFKA_WAITING_MAX: usize = 1024;
 
 /// Whether a connection is served here.
 pub enum Admission {
