@@ -2,7 +2,7 @@
 
     ci/kafka-conformance [CLIENT [FEATURE]]      all, one client, its features whose name has FEATURE in it
 
-        broker, two shards ◀── kcat · confluent-kafka · kafka-python · kafkajs · raw sockets   all at once
+        broker, two shards ◀── confluent-kafka · rdkafka · kafka-python · kafkajs · kcat · raw sockets   all at once
         broker that makes unknown topics
 
 What passed is compared with the tables in docs/kafka-compat.md; UPDATE_DOCS=1 writes them.
@@ -28,12 +28,13 @@ NEWEST, OLD = str(CACHE / "newest/bin/python"), str(CACHE / "old/bin/python")
 
 # The order is that of the columns; the rows are in the order in which the first one has them.
 CLIENTS = {
-    "confluent-kafka": [NEWEST, "confluent.py"],
-    "kafka-python": [NEWEST, "kafka_python.py"],
-    "kafka-python-2.3.2": [OLD, "kafka_python.py"],
-    "kafkajs": ["node", "kafkajs.js"],
-    "kcat": [NEWEST, "kcat.py"],
-    "raw": [NEWEST, "raw.py"],
+    "confluent-kafka": [NEWEST, HERE / "confluent.py"],
+    "rdkafka": [os.environ["RDKAFKA_BIN"]],
+    "kafka-python": [NEWEST, HERE / "kafka_python.py"],
+    "kafka-python-2.3.2": [OLD, HERE / "kafka_python.py"],
+    "kafkajs": ["node", HERE / "kafkajs.js"],
+    "kcat": [NEWEST, HERE / "kcat.py"],
+    "raw": [NEWEST, HERE / "raw.py"],
 }
 SECONDS_PER_CLIENT = 240
 
@@ -72,16 +73,15 @@ class Broker:
 
 
 class Client(threading.Thread):
-    """Runs one script and collects its lines."""
+    """Runs one script or program and collects its lines."""
 
     def __init__(self, name, command, environment):
         super().__init__()
         self.name, self.version = name, "?"
         self.outcomes = {}
-        program, script = command
         wanted = sys.argv[2:]
         self.process = subprocess.Popen(
-            [program, str(HERE / script), *wanted],
+            [*map(str, command), *wanted],
             env={**os.environ, **environment, "KAFKA_CLIENT": name},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -5,6 +5,8 @@
 
 const assert = require('assert/strict')
 const { execFileSync } = require('child_process')
+const fs = require('fs')
+const path = require('path')
 const { inspect } = require('util')
 const kafkajs = require('kafkajs')
 const lz4 = require('lz4js')
@@ -56,6 +58,15 @@ function nativeRecords(name) {
 }
 
 const nativeValues = name => nativeRecords(name).map(record => bytes(record, 'value'))
+
+// The batches of a topic of one partition, as `ringlog dump` shows them.
+function storedBatches(name) {
+  const id = ringlog(['topic', 'describe', name]).toString().split('\n')[0].split(' ').pop()
+  const dir = path.join(env.RINGLOG_DATA_DIR, 'topics', id, '0')
+  const logs = fs.readdirSync(dir).filter(file => file.endsWith('.log')).sort()
+  const lines = logs.flatMap(file => ringlog(['dump', path.join(dir, file), '--output=json']).toString().split('\n'))
+  return lines.filter(Boolean).map(line => JSON.parse(line)).filter(line => 'codec' in line)
+}
 
 // ---- producing and consuming
 
@@ -181,16 +192,29 @@ feature('timestamps', async () => {
   assert.deepEqual(nativeRecords(name).map(record => `${record.timestamp}`), wanted)
 })
 
-feature('idempotent producer, 5 in flight', async () => {
+// Its lock lets one request at a time go to a broker, and numbers what is not awaited in an order of its own.
+feature('idempotent producer, 1 in flight', async () => {
   const name = topic()
   const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 5 })
   await producer.connect()
-  const sent = numbers(0, 300)
   const message = value => ({ topic: name, messages: [{ partition: 0, value }] })
-  await Promise.all(sent.map(value => producer.send(message(value))))
+  const sendOne = async value => ({ value, offset: Number((await producer.send(message(value)))[0].baseOffset) })
+  const together = await Promise.all(numbers(0, 300).map(sendOne))
+  const inTurn = []
+  for (const value of numbers(300, 330)) inTurn.push(await sendOne(value))
   await producer.disconnect()
-  // It sends what is not awaited in an order of its own.
-  assert.deepEqual(values(await read(name, sent.length)).map(String).sort(), sent.map(String).sort())
+  // Each is where the broker said, ...
+  const placed = []
+  for (const { value, offset } of [...together, ...inTurn]) placed[offset] = value
+  assert.equal(placed.length, 330)
+  assert.deepEqual(values(await read(name, 330)), placed)
+  assert.deepEqual(nativeValues(name), placed)
+  // ... what was awaited is in order, and all is in the order in which the client numbered it.
+  assert.deepEqual(placed.slice(300), numbers(300, 330))
+  for (const { producer_id, base_sequence, base_offset } of storedBatches(name)) {
+    assert(producer_id >= 0)
+    assert.equal(base_sequence, base_offset)
+  }
 })
 
 async function member(groupId, topic) {

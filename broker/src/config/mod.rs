@@ -31,7 +31,7 @@ mod value;
 pub use value::parse_duration;
 
 mod topic;
-pub use topic::{InvalidTopicConfig, TopicConfig, TopicDefaults};
+pub use topic::{InvalidTopicConfig, Kind, TopicConfig, TopicDefaults};
 
 mod error;
 pub use error::{ConfigError, Origin, Problem};

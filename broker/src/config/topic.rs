@@ -59,9 +59,21 @@ pub struct TopicConfig {
 #[error("{0}")]
 pub struct InvalidTopicConfig(String);
 
-/// One setting: its name, how a value gets into a configuration and how it is shown.
+/// What a value is, to Kafka (`ConfigDef.Type`): its tools show it, and some ask for it accordingly.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Boolean,
+    Int,
+    Long,
+    Double,
+    List,
+}
+
+/// One setting: its name, what its value is, how one gets into a configuration and how it is shown.
 struct Setting {
     name: &'static str,
+    /// As in Kafka's `LogConfig`.
+    kind: Kind,
     read: fn(&mut TopicConfig, &str) -> Result<(), String>,
     show: fn(&TopicConfig) -> String,
 }
@@ -70,16 +82,19 @@ struct Setting {
 static SETTINGS: [Setting; 13] = [
     Setting {
         name: "cleanup.policy",
+        kind: Kind::List,
         read: |config, text| Cleanup::parse(text).map(|cleanup| config.cleanup = cleanup),
         show: |config| show_cleanup(config.cleanup).to_owned(),
     },
     Setting {
         name: "delete.retention.ms",
+        kind: Kind::Long,
         read: |config, text| Millis::parse(text).map(|Millis(ms)| config.delete_retention_ms = ms),
         show: |config| config.delete_retention_ms.to_string(),
     },
     Setting {
         name: "flush.messages",
+        kind: Kind::Long,
         read: |config, text| {
             let CountLimit(count) = CountLimit::parse(text)?;
             at_least(1, count)?;
@@ -90,11 +105,13 @@ static SETTINGS: [Setting; 13] = [
     },
     Setting {
         name: "flush.ms",
+        kind: Kind::Long,
         read: |config, text| MillisLimit::parse(text).map(|MillisLimit(ms)| config.flush_ms = ms),
         show: |config| or_never(config.flush_ms),
     },
     Setting {
         name: "max.message.bytes",
+        kind: Kind::Int,
         read: |config, text| {
             let bytes = size_within(text, MESSAGE_BYTES_MIN, BATCH_BYTES_MAX as u64)?;
             config.max_message_bytes = usize::try_from(bytes).expect("BUG: bounded by BATCH_BYTES_MAX");
@@ -104,6 +121,7 @@ static SETTINGS: [Setting; 13] = [
     },
     Setting {
         name: "message.timestamp.after.max.ms",
+        kind: Kind::Long,
         read: |config, text| {
             MillisLimit::parse(text).map(|MillisLimit(ms)| config.timestamp_after_max_ms = ms)
         },
@@ -111,6 +129,7 @@ static SETTINGS: [Setting; 13] = [
     },
     Setting {
         name: "message.timestamp.before.max.ms",
+        kind: Kind::Long,
         read: |config, text| {
             MillisLimit::parse(text).map(|MillisLimit(ms)| config.timestamp_before_max_ms = ms)
         },
@@ -118,26 +137,31 @@ static SETTINGS: [Setting; 13] = [
     },
     Setting {
         name: "min.cleanable.dirty.ratio",
+        kind: Kind::Double,
         read: |config, text| DirtyRatio::parse(text).map(|ratio| config.min_cleanable_dirty_ratio = ratio),
         show: |config| config.min_cleanable_dirty_ratio.get().to_string(),
     },
     Setting {
         name: "min.compaction.lag.ms",
+        kind: Kind::Long,
         read: |config, text| Millis::parse(text).map(|Millis(ms)| config.min_compaction_lag_ms = ms),
         show: |config| config.min_compaction_lag_ms.to_string(),
     },
     Setting {
         name: "retention.bytes",
+        kind: Kind::Long,
         read: |config, text| SizeLimit::parse(text).map(|SizeLimit(bytes)| config.retention_bytes = bytes),
         show: |config| or_minus_one(config.retention_bytes),
     },
     Setting {
         name: "retention.ms",
+        kind: Kind::Long,
         read: |config, text| MillisLimit::parse(text).map(|MillisLimit(ms)| config.retention_ms = ms),
         show: |config| or_minus_one(config.retention_ms),
     },
     Setting {
         name: "segment.bytes",
+        kind: Kind::Int,
         read: |config, text| {
             size_within(text, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX).map(|bytes| config.segment_bytes = bytes)
         },
@@ -145,6 +169,7 @@ static SETTINGS: [Setting; 13] = [
     },
     Setting {
         name: "segment.ms",
+        kind: Kind::Long,
         read: |config, text| {
             let MillisLimit(ms) = MillisLimit::parse(text)?;
             at_least(1, ms)?;
@@ -176,6 +201,11 @@ impl TopicConfig {
     /// Whether there is such a setting; if not, the error names the nearest one.
     pub fn check_name(name: &str) -> Result<(), InvalidTopicConfig> {
         setting(name).map(|_| ())
+    }
+
+    /// What the values of a setting are; `None` if there is no such setting.
+    pub fn kind(name: &str) -> Option<Kind> {
+        setting(name).ok().map(|setting| setting.kind)
     }
 
     /// What the topic's logs are told.

@@ -26,7 +26,7 @@ use protocol::model::{ErrorCode, TopicName};
 use super::metadata::node;
 use super::topics::{Part, message};
 use super::{Asked, Call, Shape, code, text};
-use crate::config::Config;
+use crate::config::{Config, Kind, TopicConfig};
 use crate::connection::Connection;
 use crate::control::{ClusterView, ControlMessage, ControlReply, TopicView};
 
@@ -45,8 +45,10 @@ pub type Resource = (i8, StrBytes);
 /// A name or a kind of resource that there is nothing of.
 type Refused = (ErrorCode, String);
 
+/// What is named twice is told once: its settings are many times as long as its name.
 pub fn describe(call: Call<'_>, request: &DescribeConfigsRequest) {
     let view = call.shard.view();
+    let mut seen = HashSet::new();
     let describe = |resource: &DescribeConfigsResource| {
         let result = DescribeConfigsResult::default()
             .with_resource_type(resource.resource_type)
@@ -58,8 +60,9 @@ pub fn describe(call: Call<'_>, request: &DescribeConfigsRequest) {
             }
         }
     };
-    let results = request.resources.iter().map(describe).collect();
-    call.respond_cold(&DescribeConfigsResponse::default().with_results(results));
+    let resources =
+        request.resources.iter().filter(|one| seen.insert((one.resource_type, &one.resource_name)));
+    call.respond_cold(&DescribeConfigsResponse::default().with_results(resources.map(describe).collect()));
 }
 
 fn entries(
@@ -68,9 +71,9 @@ fn entries(
     resource: &DescribeConfigsResource,
     synonyms: bool,
 ) -> Result<Vec<DescribeConfigsResourceResult>, Refused> {
-    let is_wanted = |name: &str| {
-        resource.configuration_keys.as_ref().is_none_or(|keys| keys.iter().any(|key| key.as_str() == name))
-    };
+    // Named none are all, as null are (`ConfigHelper.describeConfigs`).
+    let keys = resource.configuration_keys.as_deref().unwrap_or_default();
+    let is_wanted = |name: &str| keys.is_empty() || keys.iter().any(|key| key.as_str() == name);
     match resource.resource_type {
         TOPIC => {
             let topic = find_topic(view, &resource.resource_name)?;
@@ -80,14 +83,16 @@ fn entries(
                 let values = [(value, source), (default, DEFAULT)];
                 // The default stands behind what is set.
                 let values = values.get(..if topic.is_set(name) { 2 } else { 1 }).unwrap_or(&values);
-                entry(name, values, false, synonyms)
+                let kind = TopicConfig::kind(name).expect("BUG: it is one of the entries");
+                entry(name, kind, values, false, synonyms)
             };
             Ok(all.filter(|((name, _), _)| is_wanted(name)).map(entry).collect())
         }
         BROKER => {
             is_this_broker(view, &resource.resource_name)?;
-            let all = of_broker(view, config).into_iter().filter(|(name, _)| is_wanted(name));
-            Ok(all.map(|(name, value)| entry(name, &[(value, OF_FILE)], true, synonyms)).collect())
+            let all = of_broker(view, config).into_iter().filter(|(name, ..)| is_wanted(name));
+            let entry = |(name, kind, value)| entry(name, kind, &[(value, OF_FILE)], true, synonyms);
+            Ok(all.map(entry).collect())
         }
         other => Err((ErrorCode::InvalidRequest, format!("there are no settings of resource type {other}"))),
     }
@@ -96,6 +101,7 @@ fn entries(
 /// A setting with its value and where that comes from, and behind it the values that it hides.
 fn entry(
     name: &'static str,
+    kind: Kind,
     values: &[(String, i8)],
     read_only: bool,
     synonyms: bool,
@@ -114,24 +120,36 @@ fn entry(
         .with_name(name)
         .with_value(value)
         .with_config_source(source)
+        .with_config_type(config_type(kind))
         .with_read_only(read_only)
         .with_synonyms(synonyms)
 }
 
-/// What Kafka's tools look for in a broker's settings.
-fn of_broker(view: &ClusterView, config: &Config) -> Vec<(&'static str, String)> {
+/// `DescribeConfigsResponse.ConfigType`.
+fn config_type(kind: Kind) -> i8 {
+    match kind {
+        Kind::Boolean => 1,
+        Kind::Int => 3,
+        Kind::Long => 5,
+        Kind::Double => 6,
+        Kind::List => 7,
+    }
+}
+
+/// What Kafka's tools look for in a broker's settings. What is a list is one since Kafka 4.2 (KIP-1161).
+fn of_broker(view: &ClusterView, config: &Config) -> Vec<(&'static str, Kind, String)> {
     let (host, port) = &view.identity.kafka;
     vec![
-        ("advertised.listeners", format!("PLAINTEXT://{host}:{port}")),
-        ("auto.create.topics.enable", config.kafka.auto_create_topics.to_string()),
-        ("broker.id", node(view).to_string()),
-        ("default.replication.factor", "1".to_owned()),
-        ("log.dirs", config.data_dir.display().to_string()),
-        ("min.insync.replicas", "1".to_owned()),
-        ("node.id", node(view).to_string()),
-        ("num.partitions", config.topic_defaults.partitions.to_string()),
-        ("offsets.topic.num.partitions", config.offsets_partitions.to_string()),
-        ("socket.request.max.bytes", config.frame_bytes_max.to_string()),
+        ("advertised.listeners", Kind::List, format!("PLAINTEXT://{host}:{port}")),
+        ("auto.create.topics.enable", Kind::Boolean, config.kafka.auto_create_topics.to_string()),
+        ("broker.id", Kind::Int, node(view).to_string()),
+        ("default.replication.factor", Kind::Int, "1".to_owned()),
+        ("log.dirs", Kind::List, config.data_dir.display().to_string()),
+        ("min.insync.replicas", Kind::Int, "1".to_owned()),
+        ("node.id", Kind::Int, node(view).to_string()),
+        ("num.partitions", Kind::Int, config.topic_defaults.partitions.to_string()),
+        ("offsets.topic.num.partitions", Kind::Int, config.offsets_partitions.to_string()),
+        ("socket.request.max.bytes", Kind::Int, config.frame_bytes_max.to_string()),
     ]
 }
 
@@ -236,9 +254,6 @@ const DELETE: i8 = 1;
 const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
 
-/// The settings that are lists.
-const LISTS: [&str; 1] = ["cleanup.policy"];
-
 fn changes(topic: &TopicView, configs: &[AlterableConfig]) -> Result<Vec<(String, ConfigChange)>, Refused> {
     let mut seen = HashSet::new();
     let change = |config: &AlterableConfig| match seen.insert(config.name.clone()) {
@@ -257,7 +272,7 @@ fn change(topic: &TopicView, config: &AlterableConfig) -> Result<(String, Config
     let change = match config.config_operation {
         SET => ConfigChange::Set(value()?.to_owned()),
         DELETE => ConfigChange::Reset,
-        op @ (APPEND | SUBTRACT) if LISTS.contains(&name) => {
+        op @ (APPEND | SUBTRACT) if TopicConfig::kind(name) == Some(Kind::List) => {
             let now = topic
                 .config()
                 .entries()

@@ -15,7 +15,7 @@ use protocol::api::{
     FetchEntry, FetchParams, FetchResult, ListOffsetsEntry, ListOffsetsResult, OffsetSpec, ProducePartition,
     ProduceResult,
 };
-use protocol::batch::Batch;
+use protocol::batch::{Batch, Codec};
 use protocol::model::{ErrorCode, LeaderEpoch, Offset, Timestamp};
 use smallvec::SmallVec;
 
@@ -29,6 +29,13 @@ use crate::shard::{FetchEntries, Fetched, Origin, Pieces, Shard, Waiting};
 /// Records with the largest timestamp can be asked for since this version of ListOffsets.
 const MAX_TIMESTAMP_SINCE: i16 = 7;
 
+/// zstd may be produced since this version of Produce.
+const ZSTD_SINCE: i16 = 7;
+
+/// Kafka's number. No native request is refused so: it has had zstd from the beginning.
+const UNSUPPORTED_COMPRESSION_TYPE: ErrorCode =
+    ErrorCode::from_wire(KafkaCode::UNSUPPORTED_COMPRESSION_TYPE.to_wire().cast_unsigned());
+
 /// `FetchMetadata.INITIAL_EPOCH` and `FINAL_EPOCH`.
 const FETCH_SESSION_BEGINS: i32 = 0;
 const FETCH_SESSION_ENDS: i32 = -1;
@@ -41,13 +48,16 @@ pub fn produce(call: Call<'_>) -> Result<(), Malformed> {
         (Layout::default(), SmallVec::<[Result<ProducePartition<'_>, ErrorCode>; 4]>::new());
     for topic in request.topics.iter() {
         let found = Topic::find(&view, topic.name);
-        let id = found.id();
+        let (id, partitions) = (found.id(), found.partitions());
         layout.push_topic(found);
         for partition in topic.partitions.iter() {
             layout.push_partition(partition.index);
             let records = partition.records.unwrap_or_default();
             let partition = partition_index(partition.index);
-            sets.push(one_batch(records).map(|()| ProducePartition { topic: id, partition, records }));
+            // Of a partition that is not there, nothing else is said.
+            let is_there = partition.get() < partitions;
+            let checked = if is_there { check_set(records, call.header.version) } else { Ok(()) };
+            sets.push(checked.map(|()| ProducePartition { topic: id, partition, records }));
         }
     }
     let asked = match request.acks {
@@ -70,18 +80,36 @@ pub fn produce(call: Call<'_>) -> Result<(), Malformed> {
         }
         (asked, parts) => {
             let parts = u32::try_from(parts).expect("BUG: each took a byte of a frame");
-            let asked = asked.map_or(crate::shard::Asked::Nobody, Into::into);
+            let asked = asked.map_or(crate::shard::Asked::KafkaUnanswered, Into::into);
             handlers::produce(call.shard, call.connection, asked, parts, sets.into_iter());
         }
     }
     Ok(())
 }
 
-/// Kafka takes one batch of a partition at a time. What is wrong with that one is seen where it goes.
-fn one_batch(records: &[u8]) -> Result<(), ErrorCode> {
+/// What Kafka checks before it looks at the log (`ProduceRequest.validateRecords`): it takes one batch of a
+/// partition at a time, and zstd from those who know that there is such a thing (KIP-110). What else is wrong
+/// with a batch is seen where it goes.
+fn check_set(records: &[u8], version: i16) -> Result<(), ErrorCode> {
+    let is_zstd = |(batch, _): (Batch<'_>, &[u8])| batch.codec() == Codec::Zstd;
+    if version < ZSTD_SINCE && Batch::split_first(records).is_ok_and(is_zstd) {
+        return Err(UNSUPPORTED_COMPRESSION_TYPE);
+    }
     match Batch::peek_len(records) {
         Some(len) if len < records.len() => Err(ErrorCode::InvalidRecord),
         _ => Ok(()),
+    }
+}
+
+/// Nobody is told what became of a produce without acknowledgement; who sent one that is refused loses his
+/// connection, as with Kafka, and looks again for where to send. What was answered before leaves first.
+pub fn end_if_refused(connection: &Connection, waiting: &Waiting) {
+    let Waiting::Produce { results } = waiting else { panic!("BUG: only a produce is not answered") };
+    if let Some(refused) = results.iter().find(|result| !result.error.is_ok()) {
+        let (peer, error) = (connection.peer_host(), refused.error);
+        tracing::info!(peer, %error, "a produce with acks 0 is refused: its connection is closed");
+        connection.flush();
+        connection.close();
     }
 }
 

@@ -52,7 +52,11 @@ pub fn metadata(call: Call<'_>) -> Result<(), Malformed> {
         Some(topics) => {
             // What is named twice is told once, as by Kafka: a topic may have many partitions.
             let mut seen = HashSet::new();
-            let topics = topics.iter().filter(|topic| seen.insert((topic.id, topic.name)));
+            let topics = topics.iter().filter(|topic| {
+                // A name is looked up whatever id stands with it.
+                let id = if topic.name.is_some() { Uuid::default() } else { topic.id };
+                seen.insert((id, topic.name))
+            });
             Topics::These(topics.map(|topic| (topic.id, topic.name.map(Into::into))).collect())
         }
     };

@@ -26,6 +26,7 @@ use layout::{Layout, Topic};
 mod cluster;
 mod configs;
 mod data;
+pub use data::end_if_refused;
 mod groups;
 pub use groups::{join, sync};
 mod metadata;

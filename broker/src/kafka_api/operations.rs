@@ -3,6 +3,10 @@
 //!
 //!     bit      3     4      5       6       7      8         9               10                11             12
 //!           read  write  create  delete  alter  describe  cluster action  describe configs  alter configs  idempotent write
+//!
+//! The numbers are the codes of Kafka's `AclOperation`, the sets those of `AclEntry.supportedOperations`
+//! (apache/kafka; read in both). Kafka 4 has for groups also describe configs and alter configs: of groups there
+//! are no settings here, so that there the set is that of Kafka 3.
 
 pub use kafka::messages::metadata::NO_OPERATIONS;
 
@@ -29,7 +33,7 @@ const fn bits(mut numbers: &[u32]) -> i32 {
 mod tests {
     use super::*;
 
-    /// The figures that a Kafka broker without ACLs sends.
+    /// The figures that a Kafka broker without ACLs sends (for groups, one of version 3).
     #[test]
     fn operations_are_those_of_kafka() {
         assert_eq!((TOPIC, GROUP, CLUSTER), (3576, 328, 8096));

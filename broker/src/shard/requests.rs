@@ -79,6 +79,8 @@ pub enum Asked {
     Kafka(kafka_api::Asked),
     /// Nobody waits for a reply (acks 0).
     Nobody,
+    /// As `Nobody`, of one of Kafka's clients: a refusal ends its connection, by which it learns of it.
+    KafkaUnanswered,
 }
 
 impl From<FrameHeader> for Asked {
@@ -148,6 +150,7 @@ impl Request {
             Asked::Native(header) => header,
             Asked::Kafka(asked) => return kafka_api::reply(shard, &connection, asked, waiting),
             Asked::Nobody => return,
+            Asked::KafkaUnanswered => return kafka_api::end_if_refused(&connection, &waiting),
         };
         let FrameHeader { api, correlation, .. } = header;
         match waiting {

@@ -104,7 +104,7 @@ fn settings_are_described_by_kafkas_names() {
         let some =
             describe(&mut kafka, version, TOPIC, "t", Some(&["segment.bytes", "nothing", "retention.ms"]));
         assert_eq!(settings(&some).into_keys().collect::<Vec<_>>(), ["retention.ms", "segment.bytes"]);
-        assert!(settings(&describe(&mut kafka, version, TOPIC, "t", Some(&[]))).len() <= found.len());
+        assert_eq!(settings(&describe(&mut kafka, version, TOPIC, "t", Some(&[]))), found, "none is all");
         assert_eq!(describe(&mut kafka, version, TOPIC, "nope", None).error_code, 3);
         assert_eq!(describe(&mut kafka, version, TOPIC, "a/b", None).error_code, 17);
         assert_eq!(describe(&mut kafka, version, 8, "x", None).error_code, 42);
@@ -125,6 +125,31 @@ fn a_brokers_settings_are_shown_and_not_changed() {
     for other in [(*node + 1).to_string(), "x".to_owned(), "\u{1}".repeat(32_000)] {
         assert_eq!(describe(&mut kafka, 1, BROKER, &other, None).error_code, 42);
     }
+}
+
+/// As in Kafka, by whose types its tools show values and ask for them.
+#[test]
+fn settings_have_the_types_that_kafka_gives_them() {
+    let broker = broker(1);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 1);
+    let [boolean, int, long, double, list] = [1, 3, 5, 6, 7];
+    let mut types = |version, kind, name| -> BTreeMap<String, i8> {
+        let described = describe(&mut kafka, version, kind, name, None);
+        described.configs.iter().map(|one| (one.name.to_string(), one.config_type)).collect()
+    };
+    for version in 3..=4 {
+        let mut of_topic = types(version, TOPIC, "t");
+        let others = ["cleanup.policy", "max.message.bytes", "segment.bytes", "min.cleanable.dirty.ratio"]
+            .map(|name| of_topic.remove(name).unwrap());
+        assert_eq!(others, [list, int, int, double]);
+        assert!(of_topic.len() == 9 && of_topic.values().all(|found| *found == long), "{of_topic:?}");
+        let of_broker = types(version, BROKER, "");
+        let some = ["auto.create.topics.enable", "log.dirs", "num.partitions"].map(|name| of_broker[name]);
+        assert_eq!(some, [boolean, list, int]);
+        assert!(of_broker.values().all(|found| *found != 0), "{of_broker:?}");
+    }
+    assert!(types(2, TOPIC, "t").values().all(|found| *found == 0), "not told before");
 }
 
 #[test]

@@ -45,7 +45,8 @@ fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     let set = Some(batch(&[b"hostile"]));
     let produce = produce_of("hostile", &[(0, set.clone()), (1, set)]);
-    seeds.extend((3..=11).map(|version| frame(version, 7, &produce)));
+    let unanswered = produce.clone().with_acks(0);
+    seeds.extend((3..=11).flat_map(|version| [&produce, &unanswered].map(|one| frame(version, 7, one))));
     let fetch = fetch_of("hostile", &[(0, 0), (1, 0)]).with_max_wait_ms(5);
     seeds.extend((4..=12).map(|version| frame(version, 7, &fetch)));
     seeds.extend((1..=7).map(|version| frame(version, 7, &list_of("hostile", &[(0, -1), (1, 5)]))));

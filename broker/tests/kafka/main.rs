@@ -26,3 +26,5 @@ mod groups;
 mod members;
 
 mod hostile;
+
+mod amplified;

@@ -1,12 +1,15 @@
 //! What a produce is refused with, in Kafka's codes, and what an idempotent producer is told.
 
 use bytes::Bytes;
-use kafka_protocol::messages::{InitProducerIdRequest, ProduceRequest, ProducerId, TransactionalId};
+use kafka_protocol::messages::{
+    InitProducerIdRequest, MetadataRequest, ProduceRequest, ProducerId, TransactionalId,
+};
+use protocol::api::Acks;
 use protocol::batch::{BatchBuilder, Codec};
-use protocol::model::{ProducerEpoch, ProducerId as NativeId, Sequence, Timestamp};
+use protocol::model::{ErrorCode, ProducerEpoch, ProducerId as NativeId, Sequence, Timestamp};
 
 use crate::client::{Kafka, broker, fetch_of, fetched, produce_of, text};
-use crate::raw::batch;
+use crate::raw::{Raw, batch};
 
 /// The batch with a byte changed, and its checksum true again.
 fn changed(set: &Bytes, at: usize, byte: u8) -> Bytes {
@@ -99,6 +102,72 @@ fn parts_of_a_produce_are_judged_one_by_one() {
         .map(|one| (one.index, one.error_code, one.base_offset))
         .collect();
     assert_eq!(answers, [(0, 0, 0), (1, 87, -1), (9, 3, -1), (3, 0, 0)]);
+}
+
+/// As with Kafka: a client that asked for no answer learns by the end of its connection that something was
+/// wrong. The answers that it was owed before come first.
+#[test]
+fn a_refused_produce_without_acks_ends_its_connection() {
+    let broker = broker(2);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 2);
+    let good = batch(&[b"good"]);
+    let two = Bytes::from([&good[..], &good[..]].concat());
+    let too_large = batch(&[&vec![1; 2 << 20]]);
+    let cases = [
+        ("nope", 0, Some(good.clone())),
+        ("t", 9, Some(good.clone())),
+        ("t", 0, Some(too_large.clone())),
+        ("t", 1, Some(too_large)),
+        ("t", 0, Some(changed(&good, 22, 0x20))),
+        ("t", 1, Some(changed(&good, 22, 0x20))),
+        ("t", 1, Some(two)),
+        ("t", 1, None),
+    ];
+    for (case, (topic, partition, records)) in cases.into_iter().enumerate() {
+        let mut producer = Kafka::connect(&broker);
+        producer.send(12, &MetadataRequest::default().with_topics(None));
+        producer.send(9, &produce_of(topic, &[(partition, records)]).with_acks(0));
+        assert!(producer.next_frame().is_some(), "case {case}: the answer before it");
+        assert!(producer.is_closed(), "case {case}");
+    }
+    let mut producer = Kafka::connect(&broker);
+    let parts = [(0, Some(good.clone())), (1, Some(good.clone())), (9, Some(good.clone()))];
+    producer.send(9, &produce_of("t", &parts).with_acks(0));
+    assert!(producer.is_closed(), "one part of three is refused");
+    for partition in [0, 1] {
+        assert_eq!(kafka.produce("t", partition, &good).base_offset, 1, "the other parts are stored");
+    }
+    let mut producer = Kafka::connect(&broker);
+    for _ in 0..20 {
+        producer.send(9, &produce_of("t", &parts[..2]).with_acks(0));
+    }
+    let all = MetadataRequest::default().with_topics(None);
+    assert!(!producer.call(12, &all).topics.is_empty(), "nothing was refused: the connection goes on");
+    let mut raw = Raw::connect(broker.addr());
+    let topic = raw.topic_id("t");
+    raw.send_produce(Acks::None, &[(topic, 9, &good)]);
+    assert_eq!(raw.produce(topic, 0, &good).0, ErrorCode::None, "the native protocol does not tell");
+}
+
+/// KIP-110: who asks in a version from before zstd does not know what it is.
+#[test]
+fn zstd_is_refused_in_versions_that_are_older() {
+    let broker = broker(2);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 2);
+    let set = |codec| {
+        let mut builder = BatchBuilder::new(codec);
+        builder.try_append(Timestamp::from_millis(1), None, Some(&[7; 1000]), &[]).unwrap();
+        Some(builder.finish())
+    };
+    for version in 3..=11 {
+        let sets = [(0, set(Codec::Zstd)), (1, set(Codec::Lz4)), (9, set(Codec::Zstd))];
+        let response = kafka.call(version, &produce_of("t", &sets));
+        let errors = response.responses[0].partition_responses.iter().map(|one| one.error_code);
+        let of_zstd = if version < 7 { 76 } else { 0 };
+        assert_eq!(errors.collect::<Vec<_>>(), [of_zstd, 0, 3], "version {version}");
+    }
 }
 
 fn init(kafka: &mut Kafka, version: i16, id: i64, epoch: i16) -> (i16, i64, i16) {

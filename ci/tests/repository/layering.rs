@@ -104,6 +104,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("cli", &["protocol", "broker", "ringlog-client"]),
     ("bench", &["broker", "ringlog-client"]),
     ("ci", &[]),
+    ("ci/kafka/rdkafka", &[]),
     ("fuzz", &["protocol", "storage", "kafka"]),
 ];
 

@@ -3,9 +3,11 @@
 //!     OffsetCommit   topics ▸ partitions ─▶ entries one by one ─▶ errors, laid out again
 //!     OffsetFetch    groups ▸ topics ▸ partitions ─▶ one question to each group's coordinator
 
+use std::collections::{HashMap, HashSet};
+
 use kafka::messages::{
-    CommittedPartition, FetchedGroup, FetchedOffset, OfTopic, OffsetCommitRequest, OffsetCommitResponse,
-    OffsetFetchRequest, OffsetFetchResponse,
+    CommittedPartition, FetchedGroup, FetchedOffset, GroupOffsets, OfTopic, OffsetCommitRequest,
+    OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse,
 };
 use kafka::{ErrorCode as KafkaCode, Malformed};
 use protocol::api::{
@@ -19,6 +21,7 @@ use super::super::data::epoch;
 use super::super::layout::partition_index;
 use super::super::{Asked, Call, Layout, Shape, Topic, code};
 use crate::connection::Connection;
+use crate::control::ClusterView;
 use crate::groups::{self, Generation, PartitionOutcome, Reply};
 use crate::handlers;
 use crate::shard::{GroupAsk, GroupCall, Waiting};
@@ -92,34 +95,48 @@ pub struct OffsetFetchShape {
 
 pub fn offset_fetch(call: Call<'_>) -> Result<(), Malformed> {
     let request: OffsetFetchRequest<'_> = call.parse()?;
-    let (mut named, mut asks) = (Vec::new(), Vec::new());
-    let view = call.shard.view();
-    for group in request.groups.iter() {
-        let layout = group.topics.map(|topics| {
-            let mut layout = Layout::default();
-            for topic in topics.iter() {
-                layout.push_topic(Topic::find(&view, topic.name));
-                topic.partitions.iter().for_each(|index| layout.push_partition(index));
-            }
-            layout
-        });
-        let entries = layout.as_ref().map_or(OffsetSelection::All, selection);
+    let groups = named_once(&request, &call.shard.view());
+    let ask = |(group, layout): &(Box<str>, Option<Layout>)| {
         let fetch = NativeFetch {
-            group: group.group.to_owned(),
+            group: group.to_string(),
             member_id: None,
             generation: Generation::NONE.0,
             require_stable: request.require_stable,
-            entries,
+            entries: layout.as_ref().map_or(OffsetSelection::All, selection),
         };
-        named.push((group.group.into(), layout));
-        asks.push(GroupAsk::new(group.group, call.connection.peer_host(), GroupCall::FetchOffsets(fetch)));
-    }
+        GroupAsk::new(group, call.connection.peer_host(), GroupCall::FetchOffsets(fetch))
+    };
+    let asks: Vec<GroupAsk> = groups.iter().map(ask).collect();
     let waiting = Waiting::Group { names: Vec::new(), unknown: Vec::new(), replies: vec![None; asks.len()] };
-    let asked = call.asked(Shape::OffsetFetch(OffsetFetchShape { groups: named }));
+    let asked = call.asked(Shape::OffsetFetch(OffsetFetchShape { groups }));
     handlers::begin_entries(call.shard, call.connection, asked, asks, waiting, |shard, origin, ask| {
         shard.ask_group(origin, ask);
     });
     Ok(())
+}
+
+/// Each group and each of its partitions once, however often they are named: with an offset goes metadata of up
+/// to 32 KiB, and to name a partition takes four bytes.
+fn named_once(request: &OffsetFetchRequest<'_>, view: &ClusterView) -> Vec<(Box<str>, Option<Layout>)> {
+    let mut groups: Vec<(Box<str>, Option<Layout>)> = Vec::new();
+    let (mut places, mut seen) = (HashMap::new(), HashSet::new());
+    for GroupOffsets { group, topics } in request.groups.iter() {
+        let place = *places.entry(group).or_insert(groups.len());
+        if place == groups.len() {
+            groups.push((group.into(), Some(Layout::default())));
+        }
+        let Some((_, layout)) = groups.get_mut(place) else { continue };
+        let (Some(topics), Some(known)) = (topics, layout.as_mut()) else {
+            *layout = None;
+            continue;
+        };
+        for topic in topics.iter() {
+            known.push_topic(Topic::find(view, topic.name));
+            let new = topic.partitions.iter().filter(|index| seen.insert((place, topic.name, *index)));
+            new.for_each(|index| known.push_partition(index));
+        }
+    }
+    groups
 }
 
 /// Offsets may be there of a topic that is not any more; of one that cannot be there are none, and its name,
