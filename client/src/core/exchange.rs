@@ -3,6 +3,9 @@
 //!     open(now, timeout, sink) ─▶ correlation 7 ── … ── reply 7 ─▶ close(7) ─▶ sink
 //!                                          └─ over its time: the connection is given up
 //!
+//! Whoever sends opens requests in one exchange, under a lock; the connection's task moves them to its own,
+//! where replies are matched.
+//!
 //! Ids count up and are never used again on a connection, so a late reply cannot meet another
 //! request. A request that is over its time ends the whole connection: only that tells what became
 //! of the requests behind it, and with it their order.
@@ -48,6 +51,19 @@ impl<S> Exchange<S> {
         self.waiting.push_back(waiting);
         self.trim();
         CorrelationId::new(id)
+    }
+
+    /// Moves everybody who waits in `other`, of which this is the only reader, behind those who wait here.
+    pub fn take_from(&mut self, other: &mut Exchange<S>) {
+        if self.waiting.is_empty() {
+            self.first = other.first;
+        }
+        // Requests that will not be answered may have left no trace there.
+        let taken = usize::try_from(other.first - self.first).expect("BUG: they do not fit into memory");
+        self.waiting.resize_with(taken, || None);
+        other.first += other.waiting.len() as u64;
+        self.waiting.append(&mut other.waiting);
+        self.trim();
     }
 
     /// Where the reply goes; `None` if nobody asked.
@@ -114,6 +130,35 @@ mod tests {
         exchange.open(now + SECOND, 2 * SECOND, "quick");
         assert_eq!(exchange.overdue(now + 2 * SECOND), None);
         assert_eq!(exchange.overdue(now + 3 * SECOND), Some(2 * SECOND));
+    }
+
+    #[test]
+    fn requests_that_were_moved_keep_their_ids() {
+        let now = Instant::now();
+        let (mut inbox, mut task) = (Exchange::new(), Exchange::new());
+        let mut opened = Vec::new();
+        for round in 0..6 {
+            for _ in 0..round {
+                inbox.next_id();
+            }
+            let name = format!("round {round}");
+            opened.push((inbox.open(now, SECOND, name.clone()), name));
+            inbox.next_id();
+            task.take_from(&mut inbox);
+            task.take_from(&mut inbox);
+            if round == 3 {
+                for (id, name) in opened.drain(..).rev() {
+                    assert_eq!(task.close(id), Some(name));
+                }
+                assert_eq!(task.waiting.len(), 0, "nobody waits");
+            }
+        }
+        assert_eq!(inbox.waiting.len(), 0);
+        let ids: Vec<u64> = opened.iter().map(|(id, _)| id.get()).collect();
+        assert_eq!(ids, [19, 26], "as if all had been opened in one");
+        for (id, name) in opened {
+            assert_eq!((task.close(id), task.close(id)), (Some(name), None));
+        }
     }
 
     #[test]

@@ -1,14 +1,17 @@
-//! One TCP connection: requests in, replies out, any number of them under way.
+//! One TCP connection and its task: requests in, replies out, any number of them under way.
 //!
-//!     submit ─▶ queue ─▶ writer task ══ vectored writes ══▶ broker
-//!                 │ correlation id → completion                │
-//!     completion ◀┴──── reader task ◀══ one buffer a frame ════┘
+//!     submit ─▶ inbox ─▶ task ─┬─ outbox ══ vectored writes ══▶ broker
+//!             (a lock)         └─ exchange: correlation id → completion
+//!     completion ◀────────────────── reply ◀══ one buffer a frame ══╛
 //!
-//! Handles are cheap to clone; when the last one goes, both tasks end and the socket closes. Each
+//! Requests are put into the inbox under a lock, and the task takes all that are there at once. Who a reply
+//! is for is known to the task alone, so replies are matched without a lock.
+//!
+//! Handles are cheap to clone; when the last one goes, the task ends and the socket closes. Each
 //! request's completion is called exactly once: with the reply, when its bytes are written if no
 //! reply is due, or with the error that ended the connection. Completions run on the connection's
-//! tasks and must not block.
-//! Queue and completions are bounded by their users: a producer by its in-flight windows, a reader
+//! task and must not block.
+//! Inbox and completions are bounded by their users: a producer by its in-flight windows, a reader
 //! by its fetches under way.
 
 use std::io;
@@ -22,7 +25,6 @@ use protocol::frame::{FrameHeader, FrameKind, append_frame_with_payload};
 use protocol::model::limits::FRAME_BODY_BYTES_MAX;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
@@ -62,15 +64,13 @@ pub(crate) struct Connection(Arc<Handle>);
 
 struct Handle {
     shared: Arc<Shared>,
-    tasks: [AbortHandle; 2],
+    task: AbortHandle,
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
         self.shared.end(ConnectionError::ClosedByClient { address: Arc::clone(&self.shared.address) });
+        self.task.abort();
     }
 }
 
@@ -78,12 +78,13 @@ struct Shared {
     address: Arc<str>,
     /// Largest frame body that the broker reads.
     body_limit: AtomicUsize,
-    state: Mutex<State>,
-    queued: Notify,
+    inbox: Mutex<Inbox>,
+    filled: Notify,
 }
 
-struct State {
-    queue: Outbox<Completion>,
+/// Requests that the task has not taken yet.
+struct Inbox {
+    outbox: Outbox<Completion>,
     exchange: Exchange<Completion>,
     ended: Option<ConnectionError>,
 }
@@ -94,13 +95,12 @@ impl Connection {
         let shared = Arc::new(Shared {
             address,
             body_limit: AtomicUsize::new(FRAME_BODY_BYTES_MAX),
-            state: Mutex::new(State { queue: Outbox::new(), exchange: Exchange::new(), ended: None }),
-            queued: Notify::new(),
+            inbox: Mutex::new(Inbox { outbox: Outbox::new(), exchange: Exchange::new(), ended: None }),
+            filled: Notify::new(),
         });
-        let (read, write) = stream.into_split();
-        let reader = tokio::spawn(run_reader(Arc::clone(&shared), read));
-        let writer = tokio::spawn(run_writer(Arc::clone(&shared), write));
-        Connection(Arc::new(Handle { shared, tasks: [reader.abort_handle(), writer.abort_handle()] }))
+        let task = Task { shared: Arc::clone(&shared), outbox: Outbox::new(), exchange: Exchange::new() };
+        let task = tokio::spawn(task.run(stream)).abort_handle();
+        Connection(Arc::new(Handle { shared, task }))
     }
 
     pub(crate) fn address(&self) -> &Arc<str> {
@@ -117,7 +117,7 @@ impl Connection {
     }
 
     pub(crate) fn is_ended(&self) -> bool {
-        lock(&self.0.shared.state).ended.is_some()
+        lock(&self.0.shared.inbox).ended.is_some()
     }
 
     /// Sends a request whose body is what `head` writes, and then `payload`.
@@ -131,50 +131,42 @@ impl Connection {
         completion: Completion,
     ) {
         let payload_len = payload.clone().map(Bytes::len).sum();
-        let mut state = lock(&self.0.shared.state);
-        if let Some(error) = &state.ended {
+        let mut inbox = lock(&self.0.shared.inbox);
+        if let Some(error) = &inbox.ended {
             let error = error.clone();
-            drop(state);
+            drop(inbox);
             return completion(Err(error));
         }
         let (id, written) = match until {
-            Until::Reply(timeout) => (state.exchange.open(now, timeout, completion), None),
-            Until::Written => (state.exchange.next_id(), Some(completion)),
+            Until::Reply(timeout) => (inbox.exchange.open(now, timeout, completion), None),
+            Until::Written => (inbox.exchange.next_id(), Some(completion)),
         };
-        let is_first = state.queue.is_empty();
-        state.queue.write(|out| {
+        let is_first = inbox.outbox.is_empty();
+        inbox.outbox.write(|out| {
             append_frame_with_payload(out, api, VERSION, FrameKind::Request, id, payload_len, |body| {
                 head(&mut Writer::new(body));
             });
         });
-        payload.for_each(|part| state.queue.push(part));
+        payload.for_each(|part| inbox.outbox.push(part));
         if let Some(written) = written {
-            state.queue.mark(written);
+            inbox.outbox.mark(written);
         }
-        drop(state);
+        drop(inbox);
         if is_first {
-            // Otherwise the writer has been woken, and takes this with what was there.
-            self.0.shared.queued.notify_one();
+            // Otherwise the task has been woken, and takes this with what was there.
+            self.0.shared.filled.notify_one();
         }
     }
 }
 
 impl Shared {
-    /// Ends the connection once; whoever waits is told.
+    /// No request is taken in any more. The first reason counts.
     fn end(&self, error: ConnectionError) {
-        let mut state = lock(&self.state);
-        if state.ended.is_some() {
-            return;
+        let mut inbox = lock(&self.inbox);
+        if inbox.ended.is_none() {
+            tracing::debug!(address = %self.address, %error, "connection ended");
+            inbox.ended = Some(error);
         }
-        tracing::debug!(address = %self.address, %error, "connection ended");
-        state.ended = Some(error.clone());
-        let mut waiting = state.exchange.drain();
-        waiting.extend(state.queue.drain_marks());
-        drop(state);
-        for completion in waiting {
-            completion(Err(error.clone()));
-        }
-        self.queued.notify_one();
     }
 
     fn lost(&self, cause: io::Error) -> ConnectionError {
@@ -182,106 +174,92 @@ impl Shared {
     }
 }
 
-/// Completions of frames that the writer holds: told that the connection ended, however the task
-/// ends, aborted among them.
-struct WriterBox {
+/// What the task holds. However it ends, aborted among others, whoever still waits is told.
+struct Task {
     shared: Arc<Shared>,
     outbox: Outbox<Completion>,
+    exchange: Exchange<Completion>,
 }
 
-impl Drop for WriterBox {
+impl Drop for Task {
     fn drop(&mut self) {
-        let closed = || ConnectionError::ClosedByClient { address: Arc::clone(&self.shared.address) };
-        let error = lock(&self.shared.state).ended.clone().unwrap_or_else(closed);
-        for completion in self.outbox.drain_marks() {
+        self.shared.end(ConnectionError::ClosedByClient { address: Arc::clone(&self.shared.address) });
+        self.take_requests();
+        let error = lock(&self.shared.inbox).ended.clone().expect("BUG: it was just ended");
+        for completion in self.exchange.drain().into_iter().chain(self.outbox.drain_marks()) {
             completion(Err(error.clone()));
         }
     }
 }
 
-async fn run_writer(shared: Arc<Shared>, mut write: OwnedWriteHalf) {
-    let mut writer = WriterBox { shared: Arc::clone(&shared), outbox: Outbox::new() };
-    loop {
-        {
-            let mut state = lock(&shared.state);
-            if state.ended.is_some() {
-                return;
-            }
-            writer.outbox.take_from(&mut state.queue);
-        }
-        if writer.outbox.is_empty() {
-            shared.queued.notified().await;
-            continue;
-        }
-        if let Err(cause) = write_some(&mut write, &mut writer.outbox).await {
-            return shared.end(shared.lost(cause));
-        }
+impl Task {
+    async fn run(mut self, stream: TcpStream) {
+        let error = self.serve(stream).await;
+        self.shared.end(error);
     }
-}
 
-async fn write_some(write: &mut OwnedWriteHalf, outbox: &mut Outbox<Completion>) -> io::Result<()> {
-    let mut slices = [io::IoSlice::new(&[]); SLICES_PER_WRITE];
-    let count = outbox.slices(&mut slices);
-    let len = write.write_vectored(&slices[..count]).await?;
-    if len == 0 {
-        return Err(io::ErrorKind::WriteZero.into());
-    }
-    outbox.advance(len);
-    while let Some(completion) = outbox.poll_mark() {
-        completion(Ok(Answer::Written));
-    }
-    Ok(())
-}
-
-async fn run_reader(shared: Arc<Shared>, read: OwnedReadHalf) {
-    let error = read_frames(&shared, read).await;
-    shared.end(error);
-}
-
-/// Reads until the connection ends, and returns why it did.
-async fn read_frames(shared: &Shared, mut read: OwnedReadHalf) -> ConnectionError {
-    let address = || Arc::clone(&shared.address);
-    let mut assembler = FrameAssembler::new(FRAME_BODY_BYTES_MAX);
-    let mut tick = tokio::time::interval(TIMEOUT_TICK);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        let mut target = match assembler.target() {
-            Ok(target) => target,
-            Err(cause) => return ConnectionError::Frame { address: address(), cause },
-        };
-        let len = tokio::select! {
-            biased;
-            len = read.read_buf(&mut target) => len,
-            _ = tick.tick() => {
-                let state = lock(&shared.state);
-                if let Some(ended) = &state.ended {
-                    return ended.clone();
-                }
-                match state.exchange.overdue(Instant::now()) {
-                    Some(after) => return ConnectionError::RequestTimeout { address: address(), after },
-                    None => continue,
-                }
-            }
-        };
-        match len {
-            Ok(0) => return ConnectionError::ClosedByBroker { address: address() },
-            Ok(_) => {}
-            Err(cause) => return shared.lost(cause),
-        }
+    /// Writes and reads until the connection ends, and returns why it did.
+    async fn serve(&mut self, mut stream: TcpStream) -> ConnectionError {
+        let shared = Arc::clone(&self.shared);
+        let address = || Arc::clone(&shared.address);
+        let (mut read, mut write) = stream.split();
+        let mut assembler = FrameAssembler::new(FRAME_BODY_BYTES_MAX);
+        let mut tick = tokio::time::interval(TIMEOUT_TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            match assembler.next_frame() {
-                Ok(Some((header, body))) => answer(shared, header, body),
-                Ok(None) => break,
+            self.take_requests();
+            let mut slices = [io::IoSlice::new(&[]); SLICES_PER_WRITE];
+            let count = self.outbox.slices(&mut slices);
+            let mut target = match assembler.target() {
+                Ok(target) => target,
                 Err(cause) => return ConnectionError::Frame { address: address(), cause },
+            };
+            // What is there to be written is bounded, what there is to be read is not: writes go first.
+            tokio::select! {
+                biased;
+                _ = tick.tick() => {
+                    if let Some(after) = self.exchange.overdue(Instant::now()) {
+                        return ConnectionError::RequestTimeout { address: address(), after };
+                    }
+                }
+                written = write.write_vectored(&slices[..count]), if 0 < count => match written {
+                    Ok(0) => return shared.lost(io::ErrorKind::WriteZero.into()),
+                    Ok(len) => self.handle_written(len),
+                    Err(cause) => return shared.lost(cause),
+                },
+                received = read.read_buf(&mut target) => match received {
+                    Ok(0) => return ConnectionError::ClosedByBroker { address: address() },
+                    Ok(_) => loop {
+                        match assembler.next_frame() {
+                            Ok(Some((header, body))) => self.handle_reply(header, body),
+                            Ok(None) => break,
+                            Err(cause) => return ConnectionError::Frame { address: address(), cause },
+                        }
+                    },
+                    Err(cause) => return shared.lost(cause),
+                },
+                () = shared.filled.notified() => {}
             }
         }
     }
-}
 
-fn answer(shared: &Shared, header: FrameHeader, body: Bytes) {
-    let completion = lock(&shared.state).exchange.close(header.correlation);
-    match completion {
-        Some(completion) => completion(Ok(Answer::Reply { header, body })),
-        None => tracing::debug!(address = %shared.address, ?header, "a reply that nobody asked for"),
+    fn take_requests(&mut self) {
+        let mut inbox = lock(&self.shared.inbox);
+        self.outbox.take_from(&mut inbox.outbox);
+        self.exchange.take_from(&mut inbox.exchange);
+    }
+
+    fn handle_written(&mut self, len: usize) {
+        self.outbox.advance(len);
+        while let Some(completion) = self.outbox.poll_mark() {
+            completion(Ok(Answer::Written));
+        }
+    }
+
+    fn handle_reply(&mut self, header: FrameHeader, body: Bytes) {
+        match self.exchange.close(header.correlation) {
+            Some(completion) => completion(Ok(Answer::Reply { header, body })),
+            None => tracing::debug!(address = %self.shared.address, ?header, "a reply that nobody asked for"),
+        }
     }
 }
