@@ -5,11 +5,10 @@ use broker::EmbeddedBroker;
 use crate::client::{Kafka, broker, fetch_of, frame, produce_of};
 use crate::raw::Raw;
 use crate::{
-    BLOCK, BLOCKS_AHEAD, ONE_AT_A_TIME, PER_BATCH_MAX, PER_ROUND_MAX, append_fetch, append_produce,
-    print_sites, sys, ten_records, total,
+    BLOCK, BLOCKS_AHEAD, ONE_AT_A_TIME, PER_BATCH_MAX, PER_ROUND_MAX, print_sites, sys, ten_records, total,
 };
 
-fn drive(kafka: &mut Kafka, block: &[u8], requests: usize, times: usize) {
+pub fn drive(kafka: &mut Kafka, block: &[u8], requests: usize, times: usize) {
     let take = |kafka: &mut Kafka, count: usize| {
         (0..count).for_each(|_| drop(kafka.next_frame().expect("an answer")));
     };
@@ -61,47 +60,4 @@ fn kafka_allocates_no_more_than_native() {
     print_sites("kafka fetch");
     println!("kafka hot fetch: {:.4} allocations per batch, one batch a fetch", many / batches);
     assert!(many <= PER_BATCH_MAX * batches, "{many} allocations for {batches} fetched batches");
-}
-
-/// CPU of the shard for a request of 1.1 KiB and the commits in `work`, in microseconds.
-fn cpu(raw: &mut Raw, requests: usize, work: impl FnOnce(&mut Raw)) -> (f64, f64) {
-    let before = (total(raw, "cpu_us"), total(raw, "commits"));
-    work(raw);
-    ((total(raw, "cpu_us") - before.0) / requests as f64, total(raw, "commits") - before.1)
-}
-
-#[test]
-#[ignore = "a measurement: what a request costs the shard, native and Kafka's by turns"]
-fn a_request_through_either_listener() {
-    let _guard = ONE_AT_A_TIME.lock();
-    let broker = broker(1);
-    let (mut kafka, mut raw) = (Kafka::connect(&broker), Raw::connect(broker.addr()));
-    let topic = raw.create_topic("t", 1, &[]).id;
-    let set = ten_records();
-    let mut native = Vec::new();
-    append_produce(&mut native, topic, &set);
-    let native = native.repeat(BLOCK);
-    let kafkas = frame(9, 1, &produce_of("t", &[(0, Some(set.clone()))])).repeat(BLOCK);
-    let (times, rounds) = (160, 7);
-    let requests = times * BLOCK;
-    for _ in 0..rounds {
-        let ours = cpu(&mut raw, requests, |raw| crate::drive(raw, &native, BLOCK, times));
-        let theirs = cpu(&mut raw, requests, |_| drive(&mut kafka, &kafkas, BLOCK, times));
-        println!(
-            "produce: us and commits: native {ours:.2?}, Kafka {theirs:.2?}, ratio {:.2}",
-            theirs.0 / ours.0
-        );
-    }
-    let newest = ((2 * rounds * times - 16) * BLOCK * 10) as u64;
-    let mut native = Vec::new();
-    append_fetch(&mut native, topic, newest, set.len() as u32);
-    let native = native.repeat(BLOCK);
-    let mut request = fetch_of("t", &[(0, newest as i64)]);
-    request.topics[0].partitions[0].partition_max_bytes = set.len() as i32;
-    let kafkas = frame(12, 1, &request).repeat(BLOCK);
-    for _ in 0..rounds {
-        let ours = cpu(&mut raw, requests, |raw| crate::drive(raw, &native, BLOCK, times)).0;
-        let theirs = cpu(&mut raw, requests, |_| drive(&mut kafka, &kafkas, BLOCK, times)).0;
-        println!("fetch: us: native {ours:.2}, Kafka {theirs:.2}, ratio {:.2}", theirs / ours);
-    }
 }

@@ -15,6 +15,8 @@ mod client;
 
 mod kafka;
 
+mod listeners;
+
 mod sys;
 
 use std::collections::BTreeMap;
@@ -60,11 +62,16 @@ fn broker() -> EmbeddedBroker {
     .expect("this machine runs brokers")
 }
 
-/// Some 1.1 KiB, of now: a record of 1970 is older than any segment may get and begins a new file.
+/// Some 1.1 KiB.
 fn ten_records() -> Bytes {
+    records_of_100_bytes(10)
+}
+
+/// Of now: a record of 1970 is older than any segment may get and begins a new file.
+fn records_of_100_bytes(count: usize) -> Bytes {
     let now = UNIX_EPOCH.elapsed().expect("it is after 1970").as_millis() as i64;
     let mut builder = BatchBuilder::new(Codec::None);
-    for _ in 0..10 {
+    for _ in 0..count {
         builder.try_append(Timestamp::from_millis(now), None, Some(&[7; 100]), &[]).expect("it is small");
     }
     builder.finish()
