@@ -174,13 +174,15 @@ fn crc32c_of(bytes: &[u8]) -> u32 {
 fn unknown_places_and_offsets_have_their_codes() {
     let broker = broker();
     let mut raw = Raw::connect(broker.addr());
-    let topic = raw.create_topic("t", 1, &[]).id;
+    let topic = raw.create_topic("t", 2, &[]).id;
     let nowhere = TopicId::from_bytes([9; 16]);
     assert_eq!(raw.produce(nowhere, 0, &batch(&[b"x"])).0, ErrorCode::UnknownTopicId);
     assert_eq!(raw.produce(topic, 5, &batch(&[b"x"])).0, ErrorCode::UnknownTopicOrPartition);
-    assert_eq!(raw.produce(topic, 0, &batch(&[b"x"])).0, ErrorCode::None);
+    for partition in [0, 1] {
+        assert_eq!(raw.produce(topic, partition, &batch(&[b"x"])).0, ErrorCode::None);
+    }
     let params = FetchParams { max_wait_ms: 0, min_bytes: 1, max_bytes: 1 << 20 };
-    raw.send_fetch(params, &[(topic, 0, 2), (nowhere, 0, 0), (topic, 7, 0), (topic, 0, 0)]);
+    raw.send_fetch(params, &[(topic, 0, 2), (nowhere, 0, 0), (topic, 7, 0), (topic, 1, 0)]);
     let reply = raw.fetched();
     let errors: Vec<ErrorCode> = reply.partitions.iter().map(|partition| partition.result.error).collect();
     let expected = [
@@ -196,6 +198,9 @@ fn unknown_places_and_offsets_have_their_codes() {
         "the error says what there is"
     );
     assert!(!reply.partitions[3].records.is_empty());
+    raw.send_fetch(params, &[(topic, 0, 0), (topic, 1, 0), (topic, 0, 1)]);
+    let answer = raw.answer();
+    assert!(matches!(answer, Answer::Refused(ErrorCode::InvalidRequest, _)), "named twice: {answer:?}");
 }
 
 #[test]

@@ -127,9 +127,13 @@ def half_sent():
     halves = [connect() for _ in range(20)]
     for half in halves:
         half.sendall(struct.pack(">i", 1_000_000) + b"\0\3\0\0")
+    # This one is never silent for long.
+    trickle = connect()
+    trickle.sendall(struct.pack(">i", 60_000))
     started, slowest = time.monotonic(), 0.0
     beside = connect()
     while time.monotonic() < started + STALL_SECONDS - 2:
+        trickle.sendall(b"\0")
         asked = time.monotonic()
         assert is_answered(beside)
         slowest = max(slowest, time.monotonic() - asked)
@@ -137,6 +141,7 @@ def half_sent():
     # Neither too early nor too late; nothing but the end may come.
     assert not is_closed(halves[0], 0.2), "closed before its time"
     assert all(is_closed(half, 10) for half in halves), "still open"
+    assert is_closed(trickle, 5), "a byte now and then keeps it open"
     assert slowest < 5, f"another client waited {slowest} s"
 
 

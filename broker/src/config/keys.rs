@@ -141,8 +141,8 @@ keys! {
         "What a shard keeps of the data it wrote last. Consumers that keep up are served from here; older \
          records are read from disk.";
     CONNECTION_OUT_BYTES: Size = "shards.connection_out_bytes", "4 MiB", Some((64 << 10, 1 << 30)),
-        "Replies that a connection may have waiting. Above it the broker reads no further request from \
-         it: a client that does not read its replies holds up nobody but itself.";
+        "Replies that a connection may have waiting, with what is read from disk for it. Above it the broker reads \
+         no further request from it: a client that does not read its replies holds up nobody but itself.";
     PREEMPT_TIMER: Duration = "shards.preempt_timer", "1ms", Some((100, 1_000_000)),
         "How long a task of a shard may run before the others get their turn. Longer is up to 4 % faster \
          in throughput and makes control requests wait: 100 ms costs them 75 to 198 ms under load.";

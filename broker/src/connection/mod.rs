@@ -35,6 +35,8 @@ pub struct Connection {
     outbox: RefCell<Outbox>,
     /// Of replies to Kafka's clients; empty for others.
     order: RefCell<Order>,
+    /// Bytes that are being read from disk for the peer.
+    reading: Cell<usize>,
     /// The outbox grew, shrank, or the connection closed.
     changed: Notify,
     closed: Cell<bool>,
@@ -50,6 +52,7 @@ impl Connection {
             socket,
             outbox: RefCell::default(),
             order: RefCell::default(),
+            reading: Cell::new(0),
             changed: Notify::default(),
             closed: Cell::new(false),
             listed: Cell::new(false),
@@ -174,6 +177,23 @@ impl Connection {
     /// Waits until the peer has taken its replies, down to `limit` bytes, or the connection closed.
     async fn wait_until_owed_at_most(&self, limit: usize) {
         self.changed.until(|| (self.closed.get() || self.owed() <= limit).then_some(())).await;
+    }
+
+    /// Waits until what the peer has not taken, or is being read for it, leaves it within `limit`, and counts
+    /// `bytes` more as being read. One read is always begun.
+    pub async fn begin_reading(&self, bytes: usize, limit: usize) {
+        let fits = || {
+            let unsent = self.outbox.borrow().len() + self.order.borrow().early_bytes() + self.reading.get();
+            self.closed.get() || unsent == 0 || unsent + bytes <= limit
+        };
+        self.changed.until(|| fits().then_some(())).await;
+        self.reading.set(self.reading.get() + bytes);
+    }
+
+    /// So many bytes are in the outbox now, or will never be.
+    pub fn end_reading(&self, bytes: usize) {
+        self.reading.set(self.reading.get() - bytes);
+        self.changed.notify();
     }
 
     /// Waits until at most so many requests wait for their replies, or the connection closed.

@@ -10,7 +10,7 @@
 //! TCP window fills. The bytes of a request are the service's only until `request` returns.
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kafka::header::HeaderError;
 use protocol::api::{Api, HelloRequest, Message};
@@ -31,6 +31,9 @@ const OVERSIZED_FOR: Duration = Duration::from_millis(500);
 /// Who says nothing for so long within a frame, or from the beginning, is gone: what is promised to it others
 /// can use.
 const STALL_MAX: Duration = Duration::from_secs(30);
+
+/// Bytes of a frame that have to come in a second, beside [`STALL_MAX`] for the whole of it.
+const RECEIVE_RATE_MIN: u64 = 64 << 10;
 
 /// Requests of one connection that may wait for their replies; librdkafka sends up to a million, unasked.
 const KAFKA_WAITING_MAX: usize = 1024;
@@ -237,7 +240,7 @@ impl<S: Service> Reader<S> {
         head_len: usize,
         parse: impl Fn(&[u8]) -> Result<Option<(T, usize)>, E>,
     ) -> Result<Option<T>, E> {
-        let mut filled = false;
+        let (mut filled, mut waited) = (false, Duration::ZERO);
         loop {
             if self.connection.is_closed() {
                 return Ok(None);
@@ -251,10 +254,13 @@ impl<S: Service> Reader<S> {
             self.service.flush();
             self.wait_for_peer().await;
             let capacity = self.grow(wanted, filled).await;
-            let Some((received, room)) = self.read(capacity).await else {
+            let patience = STALL_MAX + Duration::from_secs(wanted as u64 / RECEIVE_RATE_MIN);
+            let begun = Instant::now();
+            let Some((received, room)) = self.read(capacity, patience.saturating_sub(waited)).await else {
                 self.shrink();
                 continue;
             };
+            waited += begun.elapsed();
             if received == 0 {
                 return Ok(None);
             }
@@ -264,11 +270,12 @@ impl<S: Service> Reader<S> {
     }
 
     /// Bytes received, 0 at the end of the stream, and how many there was room for. `None` if a buffer
-    /// that a large frame has left behind was not needed for some time.
-    async fn read(&mut self, capacity: usize) -> Option<(usize, usize)> {
+    /// that a large frame has left behind was not needed for some time. A peer that has begun a frame is waited
+    /// for no longer than `patience`, if any wait of its has a bound.
+    async fn read(&mut self, capacity: usize, patience: Duration) -> Option<(usize, usize)> {
         let oversized = self.buffer.is_oversized();
         let is_expected = !self.has_spoken || !self.buffer.unread().is_empty();
-        let stall_max = self.stall_max.filter(|_| is_expected);
+        let stall_max = self.stall_max.filter(|_| is_expected).map(|stall_max| stall_max.min(patience));
         let free = self.buffer.free(capacity);
         let room = free.len();
         let read = self.connection.socket.read(free);

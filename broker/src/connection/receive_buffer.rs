@@ -42,9 +42,12 @@ impl ReceiveBuffer {
         }
     }
 
-    /// The capacity it takes to receive a frame of `frame_len` bytes, or more of small ones.
+    /// The capacity it takes to receive a frame of `frame_len` bytes, or more of small ones. A large frame has to
+    /// fill what a buffer grows to by itself before it is given more: its length alone is cheaply said.
     pub fn wanted_capacity(&self, frame_len: usize, filled_last_read: bool) -> usize {
         let grown = if filled_last_read { (self.capacity() * 2).min(RECEIVE_BYTES_MAX) } else { 0 };
+        let is_meant = RECEIVE_BYTES_MAX <= self.unread().len();
+        let frame_len = if is_meant { frame_len } else { frame_len.min(RECEIVE_BYTES_MAX) };
         frame_len.max(grown).max(self.capacity())
     }
 
@@ -103,8 +106,9 @@ mod tests {
         let buffer = ReceiveBuffer::new(b"");
         assert_eq!(buffer.wanted_capacity(100, false), RECEIVE_BYTES_MIN);
         assert_eq!(buffer.wanted_capacity(100, true), 2 * RECEIVE_BYTES_MIN);
-        assert_eq!(buffer.wanted_capacity(1 << 20, true), 1 << 20);
+        assert_eq!(buffer.wanted_capacity(1 << 20, true), RECEIVE_BYTES_MAX);
         let full = ReceiveBuffer::new(&vec![0; RECEIVE_BYTES_MAX]);
         assert_eq!(full.wanted_capacity(100, true), RECEIVE_BYTES_MAX);
+        assert_eq!(full.wanted_capacity(1 << 20, true), 1 << 20);
     }
 }

@@ -1,18 +1,20 @@
 //! Fetch: split by home shard, waited for there, gathered here.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use protocol::api::{FetchEntry, FetchParams, FetchReply, FetchRequest, Writer};
 use protocol::frame::FrameHeader;
-use protocol::model::ShardId;
+use protocol::model::{ErrorCode, PartitionIndex, ShardId, TopicId};
 use smallvec::{SmallVec, smallvec};
 
 use super::Refusal;
 use crate::connection::{Connection, Piece};
 use crate::metrics::count;
 use crate::shard::{
-    Asked, FetchEntries, FetchPart, Origin, Pieces, Place, Shard, ShardMessage, Waiting, fetch_deadline,
+    Asked, FetchBudget, FetchEntries, FetchPart, Origin, Pieces, Place, Shard, ShardMessage, Waiting,
+    fetch_deadline,
 };
 
 pub fn handle(
@@ -24,6 +26,11 @@ pub fn handle(
     let request = FetchRequest::parse(body)?;
     count(&shard.counters.fetch_requests, 1);
     let entries: FetchEntries = request.partitions().collect();
+    let mut named = Named::default();
+    if !entries.iter().all(|entry| named.is_new(entry.topic, entry.partition)) {
+        let message = "a fetch names a partition once".to_owned();
+        return Err(Refusal { error: ErrorCode::InvalidRequest, message });
+    }
     if entries.is_empty() {
         let write = |out: &mut Vec<u8>| FetchReply::write_head(&mut Writer::new(out), 0, &[]);
         connection.reply(header.api, header.correlation, write);
@@ -34,7 +41,29 @@ pub fn handle(
     Ok(())
 }
 
-/// Has each shard answer for its own partitions; there is at least one entry.
+/// The partitions that a fetch has named so far. One that is named again would be read again, and looked at
+/// again by each commit. A few are looked through, many are hashed.
+#[derive(Default)]
+pub struct Named {
+    few: SmallVec<[(TopicId, PartitionIndex); 8]>,
+    many: HashSet<(TopicId, PartitionIndex)>,
+}
+
+impl Named {
+    pub fn is_new(&mut self, topic: TopicId, partition: PartitionIndex) -> bool {
+        let one = (topic, partition);
+        if self.few.contains(&one) {
+            return false;
+        }
+        if self.few.len() < self.few.inline_size() {
+            self.few.push(one);
+            return true;
+        }
+        self.many.insert(one)
+    }
+}
+
+/// Has each shard answer for its own partitions, of which each is named once; there is at least one entry.
 pub fn fetch(
     shard: &Rc<Shard>,
     connection: &Rc<Connection>,
@@ -49,7 +78,8 @@ pub fn fetch(
             (part.shard, part.entries.iter().filter_map(|index| entries.get(*index)).copied().collect())
         })
         .collect();
-    let waiting = Waiting::Fetch { results: smallvec![None; entries.len()], parts };
+    let budget = FetchBudget::new(params);
+    let waiting = Waiting::Fetch { results: smallvec![None; entries.len()], parts, budget };
     let count_of_parts = owners.len() as u32;
     let key = shard.requests.borrow_mut().begin(connection, asked, count_of_parts, waiting);
     let deadline = fetch_deadline(params.max_wait_ms);

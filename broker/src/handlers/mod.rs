@@ -21,7 +21,7 @@ mod produce;
 pub use produce::produce;
 
 mod fetch;
-pub use fetch::{fetch, piece_of};
+pub use fetch::{Named, fetch, piece_of};
 
 mod list_offsets;
 pub use list_offsets::{list_offset, take_listed};

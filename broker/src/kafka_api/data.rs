@@ -24,7 +24,7 @@ use super::{Asked, Call, Layout, Shape, Topic, code};
 use crate::connection::{Connection, Cuts};
 use crate::handlers;
 use crate::metrics::count;
-use crate::shard::{FetchEntries, Fetched, Origin, Pieces, Shard, Waiting};
+use crate::shard::{FetchEntries, Fetched, Origin, Pieces, Shard, Waiting, possible_bytes};
 
 /// Records with the largest timestamp can be asked for since this version of ListOffsets.
 const MAX_TIMESTAMP_SINCE: i16 = 7;
@@ -149,15 +149,21 @@ pub fn fetch(call: Call<'_>) -> Result<(), Malformed> {
     count(&call.shard.counters.fetch_requests, 1);
     let view = call.shard.view();
     let (mut layout, mut entries) = (Layout::default(), FetchEntries::new());
+    let mut named = handlers::Named::default();
     for topic in request.topics.iter() {
         let found = Topic::find(&view, topic.name);
-        let id = found.id();
+        let (id, is_known) = (found.id(), found.is_known());
         layout.push_topic(found);
         for partition in topic.partitions.iter() {
+            let index = partition_index(partition.index);
+            // Kafka keeps what is fetched by partition, and answers one that is named twice once.
+            if is_known && !named.is_new(id, index) {
+                continue;
+            }
             layout.push_partition(partition.index);
             entries.push(FetchEntry {
                 topic: id,
-                partition: partition_index(partition.index),
+                partition: index,
                 leader_epoch: epoch(partition.current_leader_epoch),
                 // One below zero is out of range, and has no place in our types; the largest is so too.
                 fetch_offset: Offset::from_wire(partition.fetch_offset).unwrap_or(Offset::MAX),
@@ -187,7 +193,10 @@ pub fn fetch(call: Call<'_>) -> Result<(), Malformed> {
         min_bytes: not_negative(request.min_bytes),
         max_bytes: not_negative(request.max_bytes),
     };
-    let asked = call.asked(Shape::Fetch(layout, request.isolation_level == 1));
+    // What the reply may hold counts as owed to the client from now on, so that a connection has one large
+    // fetch under way, as with Kafka.
+    let possible = possible_bytes(entries.iter().map(|entry| entry.max_bytes), params);
+    let asked = call.asked_keeping(possible, Shape::Fetch(layout, request.isolation_level == 1));
     handlers::fetch(call.shard, call.connection, asked, entries, params);
     Ok(())
 }

@@ -90,9 +90,14 @@ impl<'a> Call<'a> {
 
     /// Takes the request's turn; exactly once, unless it has no reply.
     fn asked(&self, shape: Shape) -> Asked {
-        let RequestHeader { api, version, correlation, .. } = self.header;
         // Record sets are not kept for the answer, and are counted where they go.
-        let kept = if api == Api::Produce { 0 } else { self.body.len() };
+        let kept = if self.header.api == Api::Produce { 0 } else { self.body.len() };
+        self.asked_keeping(kept, shape)
+    }
+
+    /// The same, with the bytes said that are owed to the client until the reply takes their place.
+    fn asked_keeping(&self, kept: usize, shape: Shape) -> Asked {
+        let RequestHeader { api, version, correlation, .. } = self.header;
         Asked { api, version, correlation, turn: self.connection.take_turn(kept), shape }
     }
 

@@ -152,6 +152,7 @@ impl Shard {
         let slices = &mut *self.fetches.slices.borrow_mut();
         for entry in &entries {
             let fetched = match self.locate(entry.topic, entry.partition) {
+                Place::Here(partition) if budget.is_used() => partition.without_records(entry),
                 Place::Here(partition) => {
                     match partition.read_hot(&self.store, entry, budget.limit(entry), slices) {
                         HotRead::Done(fetched) => {
@@ -170,12 +171,19 @@ impl Shard {
 
     fn finish_from_disk(&self, origin: Origin, entries: Vec<FetchEntry>, params: FetchParams) {
         let shard = self.this();
+        // Another shard's connection is looked after there.
+        let connection = (origin.shard == self.id).then(|| self.requests.borrow().connection(origin.request));
         runtime::spawn_background(async move {
+            let possible = possible_bytes(entries.iter().map(|entry| entry.max_bytes), params);
+            if let Some(connection) = &connection {
+                connection.begin_reading(possible, shard.config.connection_out_bytes).await;
+            }
             let mut budget = FetchBudget::new(params);
             let mut results = Vec::with_capacity(entries.len());
             let mut ahead = Vec::new();
             for entry in &entries {
                 let fetched = match shard.locate(entry.topic, entry.partition) {
+                    Place::Here(partition) if budget.is_used() => partition.without_records(entry),
                     Place::Here(partition) => {
                         let limit = budget.limit(entry);
                         count(&shard.counters.cache_misses, 1);
@@ -190,6 +198,9 @@ impl Shard {
                 results.push(budget.admit(fetched));
             }
             shard.deliver(origin, results);
+            if let Some(connection) = &connection {
+                connection.end_reading(possible);
+            }
             shard.flush_touched();
             for (partition, from, next, limit) in ahead {
                 partition.read_ahead(&shard.store, from, next, limit).await;
@@ -215,11 +226,11 @@ impl Shard {
         let found = 0 < bytes || fetched.iter().any(|(result, _)| !result.error.is_ok());
         let mut others = Vec::new();
         self.complete(origin, |waiting| {
-            let Waiting::Fetch { results, parts } = waiting else { panic!("BUG: not a fetch") };
+            let Waiting::Fetch { results, parts, budget } = waiting else { panic!("BUG: not a fetch") };
             let part = parts.get_mut(origin.part as usize).expect("BUG: no such part");
             part.answered = true;
             for (index, fetched) in part.entries.iter().zip(fetched) {
-                *results.get_mut(*index).expect("BUG: no such entry") = Some(fetched);
+                *results.get_mut(*index).expect("BUG: no such entry") = Some(budget.admit(fetched));
             }
             if found {
                 let unanswered = parts.iter().enumerate().filter(|(_, part)| !part.answered);
@@ -253,15 +264,21 @@ fn copy(pieces: &[Piece]) -> Bytes {
     bytes.into()
 }
 
-/// The bytes a reply may still hold. Its first batch goes in whatever its size (KIP-74).
-struct FetchBudget {
+/// The bytes a reply may still hold. Its first batch goes in whatever its size (KIP-74). Each part of a fetch
+/// reads within one, and what all parts have found has to fit into one again.
+pub struct FetchBudget {
     left: usize,
     empty: bool,
 }
 
 impl FetchBudget {
-    fn new(params: FetchParams) -> FetchBudget {
-        FetchBudget { left: (params.max_bytes as usize).min(FETCH_BYTES_MAX), empty: true }
+    pub fn new(params: FetchParams) -> FetchBudget {
+        FetchBudget { left: params.max_bytes.min(FETCH_BYTES_MAX) as usize, empty: true }
+    }
+
+    /// Whether no records go in any more.
+    fn is_used(&self) -> bool {
+        self.left == 0 && !self.empty
     }
 
     fn limit(&self, entry: &FetchEntry) -> usize {
@@ -272,6 +289,8 @@ impl FetchBudget {
     fn admit(&mut self, (result, pieces): Fetched) -> Fetched {
         let len = result.records_len as usize;
         if !self.empty && self.left < len {
+            // Whoever reads on would read in vain, batch after batch.
+            self.left = 0;
             return (FetchResult { records_len: 0, ..result }, Pieces::new());
         }
         self.left = self.left.saturating_sub(len);
@@ -280,5 +299,11 @@ impl FetchBudget {
     }
 }
 
+/// Bytes of record sets that the reply to a fetch may have, whose partitions may have so many each.
+pub fn possible_bytes(of_each: impl Iterator<Item = u32>, params: FetchParams) -> usize {
+    let all: u64 = of_each.map(u64::from).sum();
+    all.min(u64::from(params.max_bytes.min(FETCH_BYTES_MAX))) as usize
+}
+
 /// Most bytes of record sets in one reply, whatever its client asks for.
-const FETCH_BYTES_MAX: usize = protocol::model::limits::FRAME_BODY_BYTES_MAX / 2;
+const FETCH_BYTES_MAX: u32 = protocol::model::limits::FRAME_BODY_BYTES_MAX as u32 / 2;

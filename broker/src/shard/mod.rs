@@ -41,7 +41,7 @@ use credits::Credits;
 mod timers;
 
 mod fetching;
-pub use fetching::Fetches;
+pub use fetching::{FetchBudget, Fetches, possible_bytes};
 
 mod groups;
 use groups::Groups;

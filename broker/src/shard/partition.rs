@@ -239,6 +239,17 @@ impl Partition {
         })
     }
 
+    /// What a fetch is told whose reply has no room for records any more.
+    pub fn without_records(&self, entry: &FetchEntry) -> Fetched {
+        let readable = self.check_readable(entry.leader_epoch).and_then(|()| {
+            self.log.read(|log| log.has_records_from(entry.fetch_offset)).map_err(|error| read_code(&error))
+        });
+        match readable {
+            Ok(_) => (self.found(0), Pieces::new()),
+            Err(error) => self.refused(error),
+        }
+    }
+
     /// Reads from memory, if the records are there. `slices` is empty before and after: it is the
     /// caller's so that its memory is used again.
     pub fn read_hot(

@@ -17,6 +17,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use super::Shard;
+use super::fetching::FetchBudget;
 use super::message::{LogSize, RequestKey};
 use crate::connection::{Connection, Piece};
 use crate::control::ControlReply;
@@ -47,6 +48,7 @@ pub enum Waiting {
     Fetch {
         results: SmallVec<[Option<Fetched>; 1]>,
         parts: SmallVec<[FetchPart; 1]>,
+        budget: FetchBudget,
     },
     ListOffsets {
         results: Vec<ListOffsetsResult>,
@@ -118,6 +120,11 @@ impl Requests {
     /// Whether any request waits.
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
+    }
+
+    /// Whose request it is.
+    pub fn connection(&self, key: RequestKey) -> Rc<Connection> {
+        self.table.get(key.0).expect("BUG: a part was answered that is not waited for").connection.clone()
     }
 
     pub fn get_mut(&mut self, key: RequestKey) -> &mut Request {

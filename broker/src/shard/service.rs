@@ -94,11 +94,11 @@ impl Service for ShardService {
     }
 
     async fn reserve(&self, bytes: usize) {
-        self.0.credits.reserve(bytes).await;
+        self.0.credits.reserve_to_receive(bytes).await;
     }
 
     fn release(&self, bytes: usize) {
-        self.0.credits.give_back(bytes);
+        self.0.credits.give_back_received(bytes);
     }
 
     async fn wait_for_room(&self) {

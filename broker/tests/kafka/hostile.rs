@@ -156,7 +156,7 @@ fn work(native: SocketAddr, kafka: SocketAddr, done: &AtomicBool) -> u64 {
     next
 }
 
-fn memory() -> u64 {
+pub fn memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10

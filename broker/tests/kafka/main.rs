@@ -21,6 +21,8 @@ mod topics;
 
 mod configs;
 
+mod greedy;
+
 mod groups;
 
 mod members;

@@ -52,7 +52,7 @@ pub struct FetchEntry {
     pub max_bytes: u32,
 }
 
-/// A Fetch request in place: borrows the frame's body.
+/// A Fetch request in place: borrows the frame's body. One that names a partition twice is refused.
 #[derive(Clone, Copy)]
 pub struct FetchRequest<'a> {
     pub params: FetchParams,

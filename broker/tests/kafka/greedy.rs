@@ -1,0 +1,110 @@
+//! One connection that takes more than its part: others are served all the while, and memory stays bounded.
+//!
+//!     greedy connection ─ a name many times · many large fetches · frames without an end ─▶ broker
+//!     another one ─ small requests ─▶ answered soon
+
+use std::time::{Duration, Instant};
+
+use kafka_protocol::messages::{ApiVersionsRequest, FetchRequest};
+
+use crate::client::{Kafka, broker, broker_with, fetch_of, fetched, frame};
+use crate::hostile::memory;
+use crate::raw::batch;
+
+const SOON: Duration = Duration::from_secs(2);
+
+/// Looked at by each commit once, and not once for each time that it is named.
+#[test]
+fn a_waiting_fetch_that_names_a_partition_often_costs_no_more_than_one() {
+    let broker = broker(2);
+    let (mut greedy, mut kafka) = (Kafka::connect(&broker), Kafka::connect(&broker));
+    kafka.create_topic("t", 2);
+    let request =
+        fetch_of("t", &[(0, 0), (1, 0)].repeat(10_000)).with_max_wait_ms(10_000).with_min_bytes(500);
+    let correlation = greedy.send(12, &request);
+    let begun = Instant::now();
+    for _ in 0..10 {
+        assert_eq!(kafka.produce("t", 0, &batch(&[b"x"])).error_code, 0);
+    }
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    let found = greedy.receive::<FetchRequest>(12, correlation);
+    let found: Vec<usize> = fetched(&found).iter().map(|(_, records)| records.len()).collect();
+    assert!(found.len() == 2 && 500 <= found[0] + found[1], "{found:?}");
+}
+
+/// What two shards have found fits into one reply, though each was told all of the limit.
+#[test]
+fn the_limit_of_a_fetch_is_that_of_all_shards() {
+    let broker = broker(2);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 8);
+    for partition in 0..8 {
+        assert_eq!(kafka.produce("t", partition, &batch(&[&[7; 5000]])).error_code, 0);
+    }
+    let all: Vec<(i32, i64)> = (0..8).map(|partition| (partition, 0)).collect();
+    for (limit, batches) in [(1, 1), (5500, 1), (11_500, 2), (1 << 20, 8)] {
+        let response = kafka.fetch(&fetch_of("t", &all).with_max_bytes(limit));
+        let full = fetched(&response).iter().filter(|(_, records)| !records.is_empty()).count();
+        assert_eq!(full, batches, "{limit} bytes");
+    }
+}
+
+/// 300 x 8 MiB are asked for by one connection that reads nothing. Half of the partitions are another shard's,
+/// whose records are copied, and most records are on disk.
+#[test]
+fn fetches_that_are_not_read_do_not_fill_the_memory() {
+    let broker = broker_with(2, |config| config.cache_bytes = 1 << 20);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 2);
+    let large = batch(&[&[7; 500_000]]);
+    for round in 0..17 {
+        for partition in [0, 1] {
+            assert_eq!(kafka.produce("t", partition, &large).error_code, 0, "{round}");
+        }
+    }
+    let mut request = fetch_of("t", &[(0, 0), (1, 0)]).with_max_bytes(8 << 20);
+    for partition in &mut request.topics[0].partitions {
+        partition.partition_max_bytes = 8 << 20;
+    }
+    let before = memory();
+    let mut greedy = Kafka::connect(&broker);
+    greedy.send_bytes(&frame(12, 7, &request).repeat(300));
+    let until = Instant::now() + SOON;
+    let mut most = 0;
+    while Instant::now() < until {
+        kafka.call(3, &ApiVersionsRequest::default());
+        most = most.max(memory().saturating_sub(before));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(most < 128 << 20, "{} MiB", most >> 20);
+    // They are all answered, once somebody takes the answers.
+    for _ in 0..300 {
+        let found = greedy.receive::<FetchRequest>(12, 7);
+        let bytes: usize = fetched(&found).iter().map(|(_, records)| records.len()).sum();
+        assert!((1..=8 << 20).contains(&bytes), "{bytes}");
+    }
+}
+
+/// Their memory is promised to them, and more is asked for than there is.
+#[test]
+fn frames_that_do_not_end_keep_nobody_from_being_heard() {
+    let broker = broker(2);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 2);
+    let mut begun_frame = ((1_i32 << 20) - 4).to_be_bytes().to_vec();
+    begun_frame.resize(600 << 10, 0);
+    let mut halves: Vec<Kafka> = (0..160).map(|_| Kafka::connect(&broker)).collect();
+    for half in &mut halves {
+        half.send_bytes(&begun_frame);
+    }
+    for _ in 0..20 {
+        let begun = Instant::now();
+        let mut another = Kafka::connect(&broker);
+        another.call(3, &ApiVersionsRequest::default());
+        for partition in [0, 1] {
+            assert_eq!(another.produce("t", partition, &batch(&[b"x"])).error_code, 0);
+        }
+        assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
