@@ -47,9 +47,11 @@ fn metadata(kafka: &mut Kafka, version: i16, names: &[&str], create: bool) -> Me
     kafka.call(version, &request)
 }
 
-/// Which brokers each partition is to lie on.
-fn assigned(partitions: &[(i32, &[i32])]) -> Vec<CreatableReplicaAssignment> {
-    let one = |(index, nodes): &(i32, &[i32])| {
+/// A partition, and the brokers that it is to lie on.
+type Placed<'a> = (i32, &'a [i32]);
+
+fn assigned(partitions: &[Placed<'_>]) -> Vec<CreatableReplicaAssignment> {
+    let one = |(index, nodes): &Placed<'_>| {
         CreatableReplicaAssignment::default().with_partition_index(*index).with_broker_ids(brokers(nodes))
     };
     partitions.iter().map(one).collect()
@@ -99,7 +101,7 @@ fn an_assignment_names_this_broker_and_every_partition_once() {
     let mut kafka = Kafka::connect(&broker);
     let node = *metadata(&mut kafka, 12, &[], false).controller_id;
     let (us, them) = (&[node][..], &[node + 1][..]);
-    let cases: [(&str, i32, i16, &[(i32, &[i32])], i16); 10] = [
+    let cases: [(&str, i32, i16, &[Placed<'_>], i16); 10] = [
         ("a number of partitions", 1, -1, &[(0, us)], 42),
         ("no number of partitions", 0, -1, &[(0, us)], 42),
         ("a replication factor", -1, 1, &[(0, us)], 42),
