@@ -3,7 +3,7 @@
 //!     defaults (topic.* of the broker)  +  {"retention.ms": "3600000"}  ──▶  TopicConfig ──▶ LogConfig
 //!
 //! One table says of each setting how it is read and shown; refusals, the nearest match and Metadata
-//! come from it. Kafka has two ways to say "without limit", -1 and 2^63 − 1: both are read wherever
+//! come from it. Some say what is so anyway: clients of Kafka ask for it. Kafka has two ways to say "without limit", -1 and 2^63 − 1: both are read wherever
 //! there may be none, and each setting is shown in the one that Kafka uses for it.
 
 use protocol::model::limits::BATCH_BYTES_MAX;
@@ -67,6 +67,7 @@ pub enum Kind {
     Long,
     Double,
     List,
+    String,
 }
 
 /// One setting: its name, what its value is, how one gets into a configuration and how it is shown.
@@ -79,12 +80,18 @@ struct Setting {
 }
 
 /// In the order in which `topic describe` lists them.
-static SETTINGS: [Setting; 13] = [
+static SETTINGS: [Setting; 18] = [
     Setting {
         name: "cleanup.policy",
         kind: Kind::List,
         read: |config, text| Cleanup::parse(text).map(|cleanup| config.cleanup = cleanup),
         show: |config| show_cleanup(config.cleanup).to_owned(),
+    },
+    Setting {
+        name: "compression.type",
+        kind: Kind::String,
+        read: |_, text| only("producer", text, "batches stay as producers have compressed them"),
+        show: |_| "producer".to_owned(),
     },
     Setting {
         name: "delete.retention.ms",
@@ -136,6 +143,12 @@ static SETTINGS: [Setting; 13] = [
         show: |config| or_never(config.timestamp_before_max_ms),
     },
     Setting {
+        name: "message.timestamp.type",
+        kind: Kind::String,
+        read: |_, text| only("CreateTime", text, "records keep the time that their producer gave them"),
+        show: |_| "CreateTime".to_owned(),
+    },
+    Setting {
         name: "min.cleanable.dirty.ratio",
         kind: Kind::Double,
         read: |config, text| DirtyRatio::parse(text).map(|ratio| config.min_cleanable_dirty_ratio = ratio),
@@ -146,6 +159,20 @@ static SETTINGS: [Setting; 13] = [
         kind: Kind::Long,
         read: |config, text| Millis::parse(text).map(|Millis(ms)| config.min_compaction_lag_ms = ms),
         show: |config| config.min_compaction_lag_ms.to_string(),
+    },
+    Setting {
+        name: "min.insync.replicas",
+        kind: Kind::Int,
+        read: |_, text| only("1", text, "there is one broker"),
+        show: |_| "1".to_owned(),
+    },
+    Setting {
+        name: "preallocate",
+        kind: Kind::Boolean,
+        read: |_, text| {
+            only("false", &text.to_ascii_lowercase(), "the broker decides for itself how space is reserved")
+        },
+        show: |_| "false".to_owned(),
     },
     Setting {
         name: "retention.bytes",
@@ -177,6 +204,12 @@ static SETTINGS: [Setting; 13] = [
             Ok(())
         },
         show: |config| or_never(config.segment_ms),
+    },
+    Setting {
+        name: "unclean.leader.election.enable",
+        kind: Kind::Boolean,
+        read: |_, text| only("false", &text.to_ascii_lowercase(), "there is one broker"),
+        show: |_| "false".to_owned(),
     },
 ];
 
@@ -244,6 +277,14 @@ fn at_least(low: u64, value: Option<u64>) -> Result<(), String> {
     }
 }
 
+/// A setting of Kafka's that is so for every topic: what says so is taken, and changes nothing.
+fn only(value: &str, text: &str, why: &str) -> Result<(), String> {
+    match text.trim() == value {
+        true => Ok(()),
+        false => Err(format!("{text:?} cannot be had, only {value}: {why}")),
+    }
+}
+
 fn or_never(limit: Option<u64>) -> String {
     limit.unwrap_or(NEVER).to_string()
 }
@@ -305,18 +346,23 @@ mod tests {
             entries,
             [
                 "cleanup.policy=delete",
+                "compression.type=producer",
                 "delete.retention.ms=86400000",
                 "flush.messages=9223372036854775807",
                 "flush.ms=9223372036854775807",
                 "max.message.bytes=1048588",
                 "message.timestamp.after.max.ms=3600000",
                 "message.timestamp.before.max.ms=9223372036854775807",
+                "message.timestamp.type=CreateTime",
                 "min.cleanable.dirty.ratio=0.5",
                 "min.compaction.lag.ms=0",
+                "min.insync.replicas=1",
+                "preallocate=false",
                 "retention.bytes=-1",
                 "retention.ms=604800000",
                 "segment.bytes=1073741824",
                 "segment.ms=604800000",
+                "unclean.leader.election.enable=false",
             ]
         );
     }
@@ -342,7 +388,8 @@ mod tests {
         let shown: Vec<(&str, String)> = told.entries().collect();
         assert_eq!(
             shown.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(" "),
-            "compact,delete 5 1000 1000 2097152 9223372036854775807 86400000 0.05 60000 10737418240 -1 1048576 9223372036854775807"
+            "compact,delete producer 5 1000 1000 2097152 9223372036854775807 86400000 CreateTime 0.05 60000 1 false \
+             10737418240 -1 1048576 9223372036854775807 false"
         );
         let again: Vec<(&str, &str)> = shown.iter().map(|(name, value)| (*name, value.as_str())).collect();
         assert_eq!(with(&again), Ok(told));
@@ -362,7 +409,11 @@ mod tests {
             refusal("retention.m", "1"),
             "\"retention.m\" is not a topic configuration; did you mean retention.ms?"
         );
-        assert!(refusal("min.insync.replicas", "1").contains("topics take cleanup.policy, delete."));
+        assert!(refusal("index.interval.bytes", "1").contains("topics take cleanup.policy, compression."));
+        assert_eq!(
+            refusal("min.insync.replicas", "2"),
+            "min.insync.replicas: \"2\" cannot be had, only 1: there is one broker"
+        );
         assert!(refusal("max.message.bytes", "many").contains("is not a size"));
         assert_eq!(refusal("segment.ms", "0"), "segment.ms: 0 is out of bounds; it is at least 1");
         assert_eq!(refusal("flush.messages", "0"), "flush.messages: 0 is out of bounds; it is at least 1");

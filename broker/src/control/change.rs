@@ -15,7 +15,7 @@ use storage::catalog::TopicRefusal;
 
 use super::{Control, ControlReply};
 use crate::config::TopicConfig;
-use crate::shard::Origin;
+use crate::shard::{OFFSETS_TOPIC, Origin};
 
 /// Why not, as it is answered.
 type Refused = (ErrorCode, String);
@@ -58,7 +58,8 @@ impl Control {
         let before = &self.catalog.topic(name.as_str()).ok_or_else(unknown)?.configs;
         let configs = changed(before, request.changes)?;
         let given = configs.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        TopicConfig::resolve(&self.defaults, given).map_err(invalid_config)?;
+        let config = TopicConfig::resolve(&self.defaults, given).map_err(invalid_config)?;
+        check_own(&name, &config)?;
         if request.validate_only || configs == *before {
             return Ok(false);
         }
@@ -67,6 +68,18 @@ impl Control {
         let reply = AlterTopicReply { error: ErrorCode::None, message: String::new() };
         self.publish(Some((asker, ControlReply::Altered(reply))));
         Ok(true)
+    }
+}
+
+/// The topic that the broker keeps its groups in is compacted: anything else would lose them.
+pub(super) fn check_own(name: &TopicName, config: &TopicConfig) -> Result<(), Refused> {
+    let is_compacted = config.cleanup.compact && !config.cleanup.delete;
+    match name.as_str() == OFFSETS_TOPIC && !is_compacted {
+        true => {
+            let why = format!("the broker keeps its groups in {OFFSETS_TOPIC}, which is compacted");
+            Err(invalid_config(format!("cleanup.policy: {why}")))
+        }
+        false => Ok(()),
     }
 }
 

@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use async_channel::{Receiver, Sender};
 use protocol::api::{
     AlterTopicReply, AlterTopicRequest, CreatePartitionsReply, CreatePartitionsRequest, CreateTopicReply,
-    CreateTopicRequest, DeleteTopicReply, DeleteTopicRequest, InitProducerIdReply, InitProducerIdRequest,
+    CreateTopicRequest, DeleteTopicReply, InitProducerIdReply, InitProducerIdRequest,
 };
 use protocol::model::{ErrorCode, ShardId, TopicId, TopicName};
 use storage::catalog::{Catalog, CatalogError, MetadataLog, MetadataRecord, NewTopic, TopicRefusal};
@@ -67,7 +67,7 @@ pub enum ControlMessage {
     },
     DeleteTopic {
         asker: Origin,
-        request: DeleteTopicRequest,
+        topic: TopicKey,
     },
     InitProducerId {
         asker: Origin,
@@ -82,6 +82,14 @@ pub enum ControlMessage {
         version: u64,
     },
     Stop,
+}
+
+/// Which topic is meant.
+pub enum TopicKey {
+    /// The one that has the name when its turn comes.
+    Name(String),
+    /// This one, and none that has got its name meanwhile.
+    Id(TopicId),
 }
 
 /// An answer that waits until every shard has applied a view; `None` if nobody asked.
@@ -186,7 +194,7 @@ impl Control {
                     ControlMessage::CreateOffsetsTopic { partitions } => {
                         self.create_offsets_topic(partitions)
                     }
-                    ControlMessage::DeleteTopic { asker, request } => self.delete_topic(asker, &request),
+                    ControlMessage::DeleteTopic { asker, topic } => self.delete_topic(asker, &topic),
                     ControlMessage::InitProducerId { asker, request } => {
                         self.init_producer_id(asker, request)
                     }
@@ -228,15 +236,17 @@ impl Control {
         let name = TopicName::new(&request.name).map_err(|why| (ErrorCode::InvalidTopic, why.to_string()))?;
         let configs: BTreeMap<String, String> = request.configs.into_iter().collect();
         let given = configs.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        TopicConfig::resolve(&self.defaults, given)
+        let config = TopicConfig::resolve(&self.defaults, given)
             .map_err(|why| (ErrorCode::InvalidConfig, why.to_string()))?;
+        change::check_own(&name, &config)?;
         let id = TopicId::from_bytes(uuid::Uuid::new_v4().into_bytes());
         let or_default = |value: u32, default: u32| if value == 0 { default } else { value };
         let partitions = or_default(request.partitions, self.defaults.partitions);
         let replication_factor = request.replication_factor.max(1);
-        let topic = NewTopic { name, id, partitions, replication_factor, configs };
+        let topic = NewTopic { name: name.clone(), id, partitions, replication_factor, configs };
         let refused = |why: TopicRefusal| (why.code(), why.to_string());
         let record = self.catalog.plan_create(topic).map_err(refused)?;
+        self.check_collision(&name)?;
         let reply = CreateTopicReply { error: ErrorCode::None, message: String::new(), id, partitions };
         if request.validate_only {
             return Ok(Some(reply));
@@ -244,6 +254,19 @@ impl Control {
         self.write(record)?;
         self.publish(Some((asker, ControlReply::Created(reply))));
         Ok(None)
+    }
+
+    /// Kafka's rule and words: names are told apart even where `.` is written as `_`. The broker's own
+    /// topic has its name before it is there.
+    fn check_collision(&self, name: &TopicName) -> Result<(), (ErrorCode, String)> {
+        let mut others = self.catalog.topics().map(|topic| topic.name.as_str()).chain([OFFSETS_TOPIC]);
+        match others.find(|other| name.collides_with(other)) {
+            Some(other) => {
+                let message = format!("Topic '{name}' collides with existing topic: {other}");
+                Err((ErrorCode::InvalidTopic, message))
+            }
+            None => Ok(()),
+        }
     }
 
     fn create_offsets_topic(&mut self, partitions: u32) {
@@ -267,14 +290,14 @@ impl Control {
         }
     }
 
-    fn delete_topic(&mut self, asker: Origin, request: &DeleteTopicRequest) {
-        if let Err((error, message)) = self.try_delete(asker, request) {
+    fn delete_topic(&mut self, asker: Origin, topic: &TopicKey) {
+        if let Err((error, message)) = self.try_delete(asker, topic) {
             self.answer(asker, ControlReply::Deleted(DeleteTopicReply { error, message }));
         }
     }
 
-    fn try_delete(&mut self, asker: Origin, request: &DeleteTopicRequest) -> Result<(), (ErrorCode, String)> {
-        let name = TopicName::new(&request.name).map_err(|why| (ErrorCode::InvalidTopic, why.to_string()))?;
+    fn try_delete(&mut self, asker: Origin, topic: &TopicKey) -> Result<(), (ErrorCode, String)> {
+        let name = self.name_of(topic)?;
         if name.as_str() == OFFSETS_TOPIC {
             return Err((ErrorCode::InvalidTopic, "the broker keeps its groups there".to_owned()));
         }
@@ -285,6 +308,19 @@ impl Control {
         self.publish(Some((asker, ControlReply::Deleted(reply))));
         self.freeing.insert(self.version, (self.shards.len(), topic));
         Ok(())
+    }
+
+    fn name_of(&self, topic: &TopicKey) -> Result<TopicName, (ErrorCode, String)> {
+        match topic {
+            TopicKey::Name(name) => {
+                TopicName::new(name).map_err(|why| (ErrorCode::InvalidTopic, why.to_string()))
+            }
+            TopicKey::Id(id) => {
+                let found = self.catalog.topics().find(|topic| topic.id == *id);
+                let unknown = ErrorCode::UnknownTopicId;
+                found.map(|topic| topic.name.clone()).ok_or_else(|| (unknown, unknown.text().to_owned()))
+            }
+        }
     }
 
     fn init_producer_id(&mut self, asker: Origin, request: InitProducerIdRequest) {

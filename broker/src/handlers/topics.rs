@@ -11,7 +11,7 @@ use protocol::model::ErrorCode;
 
 use super::Refusal;
 use crate::connection::Connection;
-use crate::control::{ControlMessage, ControlReply};
+use crate::control::{ControlMessage, ControlReply, TopicKey};
 use crate::shard::{Origin, Shard, Waiting};
 use smallvec::smallvec;
 
@@ -59,7 +59,8 @@ pub fn handle_delete(
 ) -> Result<(), Refusal> {
     let request = DeleteTopicRequest::read(body)?;
     let asker = begin(shard, connection, header)?;
-    shard.send_to_control(ControlMessage::DeleteTopic { asker, request });
+    let topic = TopicKey::Name(request.name);
+    shard.send_to_control(ControlMessage::DeleteTopic { asker, topic });
     Ok(())
 }
 

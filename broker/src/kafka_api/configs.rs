@@ -6,7 +6,7 @@
 //! Both become one AlterTopic of the native protocol. A broker's settings are shown, not changed: they stand
 //! in its configuration file.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use kafka::cold::StrBytes;
 use kafka::cold::types::alter_configs_response::AlterConfigsResourceResponse;
@@ -24,7 +24,7 @@ use protocol::api::{AlterTopicReply, AlterTopicRequest, ConfigChange};
 use protocol::model::{ErrorCode, TopicName};
 
 use super::metadata::node;
-use super::topics::{Part, message};
+use super::topics::{Part, message, times};
 use super::{Asked, Call, Shape, code, text};
 use crate::config::{Config, Kind, TopicConfig};
 use crate::connection::Connection;
@@ -129,6 +129,7 @@ fn entry(
 fn config_type(kind: Kind) -> i8 {
     match kind {
         Kind::Boolean => 1,
+        Kind::String => 2,
         Kind::Int => 3,
         Kind::Long => 5,
         Kind::Double => 6,
@@ -172,32 +173,32 @@ fn is_this_broker(view: &ClusterView, name: &str) -> Result<(), Refused> {
 
 pub fn alter(call: Call<'_>, request: &AlterConfigsRequest) {
     let view = call.shard.view();
-    let parts = request.resources.iter().map(|resource| {
+    let resources: Vec<Resource> =
+        request.resources.iter().map(|one| (one.resource_type, one.resource_name.clone())).collect();
+    let times = times(&resources);
+    let parts = request.resources.iter().zip(&resources).map(|(resource, named_as)| {
         let named: Vec<(&str, Option<&str>)> = resource
             .configs
             .iter()
             .map(|config| (config.name.as_str(), config.value.as_ref().map(StrBytes::as_str)))
             .collect();
-        let changes = of_topic(&view, resource.resource_type, &resource.resource_name)
-            .and_then(|topic| replacement(topic, &named));
+        let changes = of_topic(&view, &times, named_as).and_then(|topic| replacement(topic, &named));
         part(call, &resource.resource_name, request.validate_only, changes)
     });
     let parts = parts.collect();
-    let resources =
-        request.resources.iter().map(|one| (one.resource_type, one.resource_name.clone())).collect();
     call.ask_control(Shape::Resources(resources), parts);
 }
 
 pub fn alter_incrementally(call: Call<'_>, request: &IncrementalAlterConfigsRequest) {
     let view = call.shard.view();
-    let parts = request.resources.iter().map(|resource| {
-        let changes = of_topic(&view, resource.resource_type, &resource.resource_name)
-            .and_then(|topic| changes(topic, &resource.configs));
+    let resources: Vec<Resource> =
+        request.resources.iter().map(|one| (one.resource_type, one.resource_name.clone())).collect();
+    let times = times(&resources);
+    let parts = request.resources.iter().zip(&resources).map(|(resource, named_as)| {
+        let changes = of_topic(&view, &times, named_as).and_then(|topic| changes(topic, &resource.configs));
         part(call, &resource.resource_name, request.validate_only, changes)
     });
     let parts = parts.collect();
-    let resources =
-        request.resources.iter().map(|one| (one.resource_type, one.resource_name.clone())).collect();
     call.ask_control(Shape::Resources(resources), parts);
 }
 
@@ -220,8 +221,17 @@ fn part(
     }
 }
 
-fn of_topic<'a>(view: &'a ClusterView, kind: i8, name: &str) -> Result<&'a TopicView, Refused> {
-    match kind {
+/// The topic that is to change, once: of two changes of it neither can be meant.
+fn of_topic<'a>(
+    view: &'a ClusterView,
+    times: &HashMap<&Resource, usize>,
+    resource: &Resource,
+) -> Result<&'a TopicView, Refused> {
+    if times.get(resource).is_some_and(|times| 1 < *times) {
+        return Err((ErrorCode::InvalidRequest, "Each resource must appear at most once.".to_owned()));
+    }
+    let (kind, name) = resource;
+    match *kind {
         TOPIC => find_topic(view, name),
         BROKER => {
             let message = "a broker's settings stand in its configuration file".to_owned();

@@ -1,13 +1,12 @@
 //! InitProducerId: idempotent producers get their number from the control thread, as the native ones.
 //!
-//!     none            a new id, epoch 0
-//!     id and epoch    the next epoch of the id (KIP-360)
-//!     of a transaction: refused, there are none yet
+//!     no transactional id    a new id, epoch 0, whatever id and epoch it has now: as Kafka
+//!     of a transaction       refused, there are none yet
 
 use kafka::messages::{InitProducerIdRequest, InitProducerIdResponse};
 use kafka::{ErrorCode as KafkaCode, Malformed};
 use protocol::api::InitProducerIdRequest as NativeRequest;
-use protocol::model::{ErrorCode, ProducerEpoch, ProducerId};
+use protocol::model::ErrorCode;
 use smallvec::smallvec;
 
 use super::{Asked, Call, Shape, code};
@@ -23,8 +22,10 @@ pub fn init(call: Call<'_>) -> Result<(), Malformed> {
         call.respond(&refused(KafkaCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED));
         return Ok(());
     }
-    let producer = (0 <= request.producer_id && 0 <= request.producer_epoch)
-        .then(|| (ProducerId::new(request.producer_id), ProducerEpoch::new(request.producer_epoch)));
+    if (request.producer_id == -1) != (request.producer_epoch == -1) {
+        call.respond(&refused(KafkaCode::INVALID_REQUEST));
+        return Ok(());
+    }
     if call.shard.is_stopping() {
         call.respond(&refused(code(ErrorCode::CoordinatorNotAvailable)));
         return Ok(());
@@ -35,10 +36,9 @@ pub fn init(call: Call<'_>) -> Result<(), Malformed> {
         call.shard,
         call.connection,
         asked,
-        vec![producer],
+        vec![NativeRequest { timeout_ms: 0, producer: None }],
         waiting,
-        |shard, origin, producer| {
-            let request = NativeRequest { timeout_ms: 0, producer };
+        |shard, origin, request| {
             shard.send_to_control(ControlMessage::InitProducerId { asker: origin, request });
         },
     );

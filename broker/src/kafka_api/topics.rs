@@ -1,12 +1,14 @@
 //! CreateTopics, DeleteTopics, CreatePartitions, DeleteRecords: several at once, one part for each.
 //!
-//!     CreateTopics [a, b, a]   a ─▶ control thread    b ─▶ control thread    a again: refused here
+//!     CreateTopics [a, b, a]   a twice: refused here, told once    b ─▶ control thread
 //!     reply                    when all parts have been answered, in the order of the request
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
 use std::rc::Rc;
 
 use kafka::cold::StrBytes;
+use kafka::cold::types::create_partitions_request::CreatePartitionsTopic;
 use kafka::cold::types::create_partitions_response::CreatePartitionsTopicResult;
 use kafka::cold::types::create_topics_request::CreatableTopic;
 use kafka::cold::types::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
@@ -18,7 +20,7 @@ use kafka::cold::types::{
 };
 use protocol::api::{
     CreatePartitionsReply, CreatePartitionsRequest as NativeGrow, CreateTopicReply, CreateTopicRequest,
-    DeleteRecordsEntry, DeleteRecordsResult, DeleteTopicReply, DeleteTopicRequest,
+    DeleteRecordsEntry, DeleteRecordsResult, DeleteTopicReply,
 };
 use protocol::model::limits::LONG_STRING_BYTES_MAX;
 use protocol::model::{ErrorCode, Offset, TopicId};
@@ -29,7 +31,7 @@ use super::layout::partition_index;
 use super::metadata::node;
 use super::{Asked, Call, Layout, Shape, Topic, code, text};
 use crate::connection::Connection;
-use crate::control::{ClusterView, ControlMessage, ControlReply};
+use crate::control::{ClusterView, ControlMessage, ControlReply, TopicKey};
 use crate::handlers;
 use crate::shard::{Origin, Shard, Waiting};
 
@@ -53,20 +55,40 @@ impl Call<'_> {
     }
 }
 
-/// What a request for topics is refused with while the broker stops.
-const STOPPING: &str = "the broker is shutting down";
+/// Why not, as it is answered; where Kafka has words for it they are Kafka's.
+type Refused = (ErrorCode, String);
+
+fn stopping() -> Refused {
+    (ErrorCode::ShuttingDown, "the broker is shutting down".to_owned())
+}
+
+fn invalid(why: &str) -> Refused {
+    (ErrorCode::InvalidRequest, why.to_owned())
+}
+
+const DUPLICATE_NAME: &str = "Duplicate topic name.";
+
+/// How often each key is named.
+pub fn times<K: Eq + Hash>(keys: impl IntoIterator<Item = K>) -> HashMap<K, usize> {
+    let mut times = HashMap::new();
+    keys.into_iter().for_each(|key| *times.entry(key).or_default() += 1);
+    times
+}
+
+/// Each thing once, in the order of the request, and whether it is named again.
+fn once<'a, T, K: Eq + Hash>(all: &'a [T], key: impl Fn(&'a T) -> K) -> Vec<(&'a T, bool)> {
+    let mut times = times(all.iter().map(&key));
+    all.iter().filter_map(|one| times.remove(&key(one)).map(|times| (one, 1 < times))).collect()
+}
 
 pub fn create(call: Call<'_>, request: &CreateTopicsRequest) {
     let node = node(&call.shard.view());
-    let mut named: HashMap<&str, usize> = HashMap::new();
-    request.topics.iter().for_each(|topic| *named.entry(topic.name.as_str()).or_default() += 1);
-    let is_twice = |topic: &CreatableTopic| named.get(topic.name.as_str()).is_some_and(|times| 1 < *times);
-    let part = |topic: &CreatableTopic| {
+    let topics = once(&request.topics, |topic| topic.name.as_str());
+    let names = topics.iter().map(|(topic, _)| topic.name.clone().0).collect();
+    let part = |(topic, is_twice): (&CreatableTopic, bool)| {
         let checked = match () {
-            () if call.shard.is_stopping() => Err((ErrorCode::ShuttingDown, STOPPING.to_owned())),
-            () if is_twice(topic) => {
-                Err((ErrorCode::InvalidRequest, format!("{:?} is named twice", topic.name.as_str())))
-            }
+            () if call.shard.is_stopping() => Err(stopping()),
+            () if is_twice => Err(invalid(DUPLICATE_NAME)),
             () => creation(topic, request.validate_only, node),
         };
         match checked {
@@ -77,26 +99,12 @@ pub fn create(call: Call<'_>, request: &CreateTopicsRequest) {
             }
         }
     };
-    let parts = request.topics.iter().map(part).collect();
-    let names = request.topics.iter().map(|topic| topic.name.clone().0).collect();
-    call.ask_control(Shape::Names(names), parts);
+    call.ask_control(Shape::Names(names), topics.into_iter().map(part).collect());
 }
 
-/// One node leads and holds every partition: any assignment says that, or cannot be.
-fn creation(
-    topic: &CreatableTopic,
-    validate_only: bool,
-    node: i32,
-) -> Result<CreateTopicRequest, (ErrorCode, String)> {
+fn creation(topic: &CreatableTopic, validate_only: bool, node: i32) -> Result<CreateTopicRequest, Refused> {
     if !topic.assignments.is_empty() {
-        let mut indexes: Vec<i32> = topic.assignments.iter().map(|one| one.partition_index).collect();
-        indexes.sort_unstable();
-        let are_all = indexes.iter().zip(0..).all(|(index, expected)| *index == expected);
-        let are_ours = topic.assignments.iter().all(|one| one.broker_ids == [BrokerId(node)]);
-        if !are_all || !are_ours {
-            let message = format!("each partition from 0 on is assigned to this broker, {node}, or to none");
-            return Err((ErrorCode::InvalidRequest, message));
-        }
+        check_assignments(topic, node)?;
     }
     let partitions = match (topic.num_partitions, topic.assignments.len()) {
         (-1, assigned) => u32::try_from(assigned).unwrap_or(u32::MAX),
@@ -127,6 +135,43 @@ fn creation(
         timeout_ms: 0,
         configs,
     })
+}
+
+/// One node leads and holds every partition: assignments say that, or cannot be.
+fn check_assignments(topic: &CreatableTopic, node: i32) -> Result<(), Refused> {
+    let unset =
+        [("replication factor", topic.replication_factor.into()), ("numPartitions", topic.num_partitions)];
+    if let Some((what, _)) = unset.into_iter().find(|(_, value)| *value != -1) {
+        let why = format!("A manual partition assignment was specified, but {what} was not set to -1.");
+        return Err(invalid(&why));
+    }
+    let mut indexes = BTreeSet::new();
+    for assignment in &topic.assignments {
+        let index = assignment.partition_index;
+        if !indexes.insert(index) {
+            let why = format!("Found multiple manual partition assignments for partition {index}");
+            return Err((ErrorCode::InvalidReplicaAssignment, why));
+        }
+        check_replicas(&assignment.broker_ids, node)?;
+    }
+    if indexes.iter().zip(0..).any(|(index, expected)| *index != expected) {
+        let why = "partitions should be a consecutive 0-based integer sequence".to_owned();
+        return Err((ErrorCode::InvalidReplicaAssignment, why));
+    }
+    Ok(())
+}
+
+/// The brokers that are to hold a partition: this one.
+fn check_replicas(brokers: &[BrokerId], node: i32) -> Result<(), Refused> {
+    let includes = match brokers {
+        [BrokerId(only)] if *only == node => return Ok(()),
+        [] => "an empty replica list.".to_owned(),
+        all => match all.iter().find(|broker| broker.0 != node) {
+            Some(other) => format!("broker {}, but no such broker is registered.", other.0),
+            None => format!("the broker {node} more than once."),
+        },
+    };
+    Err((ErrorCode::InvalidReplicaAssignment, format!("The manual partition assignment includes {includes}")))
 }
 
 pub fn reply_create(
@@ -167,32 +212,49 @@ fn configs_of(view: &ClusterView, name: &str) -> Vec<CreatableTopicConfigs> {
     topic.config().entries().map(entry).collect()
 }
 
+/// A topic by its name, by its id, or wrongly by both or neither.
+type Named = (Option<StrBytes>, uuid::Uuid);
+
+/// What is named twice, in either way, is told once and stays.
 pub fn delete(call: Call<'_>, request: &DeleteTopicsRequest) {
     let view = call.shard.view();
     let by_name = request.topic_names.iter().map(|name| (Some(name.clone().0), uuid::Uuid::nil()));
     let by_either =
         request.topics.iter().map(|topic| (topic.name.clone().map(|name| name.0), topic.topic_id));
-    // Of one that is named by its id, the reply tells the name.
-    let named = |(name, id): (Option<StrBytes>, uuid::Uuid)| {
-        let of_id = || view.topic_by_id(TopicId::from_bytes(id.into_bytes()));
-        (name.or_else(|| Some(text(of_id()?.name().as_str()))), id)
+    let named: Vec<Named> = by_name.chain(by_either).collect();
+    let key = |(name, id): &Named| match view.topic(name.as_deref().unwrap_or_default()) {
+        Some(topic) if id.is_nil() => (None, uuid::Uuid::from_bytes(topic.id().to_bytes())),
+        _ => (name.clone(), *id),
     };
-    let wanted: Vec<(Option<StrBytes>, uuid::Uuid)> = by_name.chain(by_either).map(named).collect();
-    let part = |(name, _): &(Option<StrBytes>, uuid::Uuid)| {
-        let refused = |error: ErrorCode| {
-            Part::Refused(ControlReply::Deleted(DeleteTopicReply { error, message: error.text().to_owned() }))
-        };
-        match name {
-            _ if call.shard.is_stopping() => refused(ErrorCode::ShuttingDown),
-            None => refused(ErrorCode::UnknownTopicId),
-            Some(name) => {
-                let request = DeleteTopicRequest { name: name.as_str().to_owned(), timeout_ms: 0 };
-                Part::Ask(Box::new(|asker| ControlMessage::DeleteTopic { asker, request }))
+    let once = once(&named, key);
+    let part = |(named, is_twice): &(&Named, bool)| {
+        let checked = if call.shard.is_stopping() { Err(stopping()) } else { deletion(named, *is_twice) };
+        match checked {
+            Ok(topic) => Part::Ask(Box::new(|asker| ControlMessage::DeleteTopic { asker, topic })),
+            Err((error, message)) => {
+                Part::Refused(ControlReply::Deleted(DeleteTopicReply { error, message }))
             }
         }
     };
-    let parts = wanted.iter().map(part).collect();
-    call.ask_control(Shape::Deleted(wanted), parts);
+    let parts = once.iter().map(part).collect();
+    // Of one that is named by its id, the reply tells the name.
+    let told = |(named, _): &(&Named, bool)| {
+        let (name, id) = named;
+        let of_id = || view.topic_by_id(TopicId::from_bytes(id.into_bytes()));
+        (name.clone().or_else(|| Some(text(of_id()?.name().as_str()))), *id)
+    };
+    call.ask_control(Shape::Deleted(once.iter().map(told).collect()), parts);
+}
+
+fn deletion(named: &Named, is_twice: bool) -> Result<TopicKey, Refused> {
+    match named {
+        (Some(_), id) if !id.is_nil() => Err(invalid("You may not specify both topic name and topic id.")),
+        (None, id) if id.is_nil() => Err(invalid("Neither topic name nor id were specified.")),
+        (Some(_), _) if is_twice => Err(invalid(DUPLICATE_NAME)),
+        (None, _) if is_twice => Err(invalid("Duplicate topic id.")),
+        (Some(name), _) => Ok(TopicKey::Name(name.as_str().to_owned())),
+        (None, id) => Ok(TopicKey::Id(TopicId::from_bytes(id.into_bytes()))),
+    }
 }
 
 pub fn reply_delete(connection: &Connection, asked: &Asked, replies: impl Iterator<Item = ControlReply>) {
@@ -216,23 +278,48 @@ pub fn reply_delete(connection: &Connection, asked: &Asked, replies: impl Iterat
 }
 
 pub fn grow(call: Call<'_>, request: &CreatePartitionsRequest) {
-    let part = |topic: &kafka::cold::types::create_partitions_request::CreatePartitionsTopic| {
-        let refused =
-            |error, message| Part::Refused(ControlReply::Grown(CreatePartitionsReply { error, message }));
-        let Some(total) = u32::try_from(topic.count).ok().filter(|total| 0 < *total) else {
-            let message = format!("{} is no number of partitions", topic.count);
-            return refused(ErrorCode::InvalidPartitions, message);
+    let view = call.shard.view();
+    let topics = once(&request.topics, |topic| topic.name.as_str());
+    let names = topics.iter().map(|(topic, _)| topic.name.clone().0).collect();
+    let part = |(topic, is_twice): (&CreatePartitionsTopic, bool)| {
+        let checked = match () {
+            () if call.shard.is_stopping() => Err(stopping()),
+            () if is_twice => Err(invalid(DUPLICATE_NAME)),
+            () => growth(&view, topic),
         };
-        if call.shard.is_stopping() {
-            return refused(ErrorCode::ShuttingDown, STOPPING.to_owned());
+        match checked {
+            Ok(total) => {
+                let (name, validate_only) = (topic.name.as_str().to_owned(), request.validate_only);
+                let request = NativeGrow { name, total, validate_only, timeout_ms: 0 };
+                Part::Ask(Box::new(|asker| ControlMessage::CreatePartitions { asker, request }))
+            }
+            Err((error, message)) => {
+                Part::Refused(ControlReply::Grown(CreatePartitionsReply { error, message }))
+            }
         }
-        let name = topic.name.as_str().to_owned();
-        let request = NativeGrow { name, total, validate_only: request.validate_only, timeout_ms: 0 };
-        Part::Ask(Box::new(|asker| ControlMessage::CreatePartitions { asker, request }))
     };
-    let parts = request.topics.iter().map(part).collect();
-    let names = request.topics.iter().map(|topic| topic.name.clone().0).collect();
-    call.ask_control(Shape::Names(names), parts);
+    call.ask_control(Shape::Names(names), topics.into_iter().map(part).collect());
+}
+
+/// The total that is wanted. Whether there is such a topic, and whether that is more than it has, is the
+/// control thread's to tell.
+fn growth(view: &ClusterView, topic: &CreatePartitionsTopic) -> Result<u32, Refused> {
+    let total = u32::try_from(topic.count).ok().filter(|total| 0 < *total).ok_or_else(|| {
+        (ErrorCode::InvalidPartitions, format!("{} is no number of partitions", topic.count))
+    })?;
+    let has = view.topic(topic.name.as_str()).map_or(total, |found| found.partitions());
+    let (Some(assignments), Some(more @ 1..)) = (&topic.assignments, total.checked_sub(has)) else {
+        return Ok(total);
+    };
+    if u32::try_from(assignments.len()) != Ok(more) {
+        let why = format!(
+            "Attempted to add {more} additional partition(s), but only {} assignment(s) were specified.",
+            assignments.len()
+        );
+        return Err((ErrorCode::InvalidReplicaAssignment, why));
+    }
+    assignments.iter().try_for_each(|one| check_replicas(&one.broker_ids, node(view)))?;
+    Ok(total)
 }
 
 pub fn reply_grow(connection: &Connection, asked: &Asked, replies: impl Iterator<Item = ControlReply>) {

@@ -172,14 +172,18 @@ impl Partition {
     }
 
     /// Records below `upto`, the high watermark if it is `None`, are gone for every reader. Returns
-    /// the offset at which the log begins now, durable.
+    /// the offset at which the log begins now, durable. What the broker keeps for itself, and what is
+    /// compacted only, stays.
     pub async fn delete_records(
         &self,
         store: &Store<ShardDisk>,
         upto: Option<Offset>,
     ) -> Result<Offset, ErrorCode> {
+        if self.is_internal {
+            return Err(ErrorCode::InvalidTopic);
+        }
         if !self.config().cleanup.delete {
-            return Err(ErrorCode::InvalidRequest);
+            return Err(ErrorCode::PolicyViolation);
         }
         store.delete_records(&self.log, upto).await.map_err(|error| match error {
             DeleteError::Closed(error) => append_code(&error),

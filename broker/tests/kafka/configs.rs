@@ -3,16 +3,21 @@
 use std::collections::BTreeMap;
 
 use kafka_protocol::messages::alter_configs_request::{AlterConfigsResource, AlterableConfig as Replaced};
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_configs_response::DescribeConfigsResult;
 use kafka_protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource as Resource, AlterableConfig,
 };
 use kafka_protocol::messages::{
-    AlterConfigsRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest, MetadataRequest,
+    AlterConfigsRequest, CreateTopicsRequest, DescribeConfigsRequest, FindCoordinatorRequest,
+    IncrementalAlterConfigsRequest, MetadataRequest, TopicName,
 };
+use protocol::api::{AlterTopicReply, AlterTopicRequest, ConfigChange, Message};
+use protocol::model::ErrorCode;
 
 use crate::client::{Kafka, broker, text};
+use crate::raw::{Answer, Raw};
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
@@ -133,16 +138,26 @@ fn settings_have_the_types_that_kafka_gives_them() {
     let broker = broker(1);
     let mut kafka = Kafka::connect(&broker);
     kafka.create_topic("t", 1);
-    let [boolean, int, long, double, list] = [1, 3, 5, 6, 7];
+    let [boolean, string, int, long, double, list] = [1, 2, 3, 5, 6, 7];
     let mut types = |version, kind, name| -> BTreeMap<String, i8> {
         let described = describe(&mut kafka, version, kind, name, None);
         described.configs.iter().map(|one| (one.name.to_string(), one.config_type)).collect()
     };
     for version in 3..=4 {
         let mut of_topic = types(version, TOPIC, "t");
-        let others = ["cleanup.policy", "max.message.bytes", "segment.bytes", "min.cleanable.dirty.ratio"]
-            .map(|name| of_topic.remove(name).unwrap());
-        assert_eq!(others, [list, int, int, double]);
+        let others = [
+            "cleanup.policy",
+            "max.message.bytes",
+            "segment.bytes",
+            "min.insync.replicas",
+            "min.cleanable.dirty.ratio",
+            "preallocate",
+            "unclean.leader.election.enable",
+            "compression.type",
+            "message.timestamp.type",
+        ];
+        let others = others.map(|name| of_topic.remove(name).unwrap());
+        assert_eq!(others, [list, int, int, int, double, boolean, boolean, string, string]);
         assert!(of_topic.len() == 9 && of_topic.values().all(|found| *found == long), "{of_topic:?}");
         let of_broker = types(version, BROKER, "");
         let some = ["auto.create.topics.enable", "log.dirs", "num.partitions"].map(|name| of_broker[name]);
@@ -150,6 +165,107 @@ fn settings_have_the_types_that_kafka_gives_them() {
         assert!(of_broker.values().all(|found| *found != 0), "{of_broker:?}");
     }
     assert!(types(2, TOPIC, "t").values().all(|found| *found == 0), "not told before");
+}
+
+/// Kafka Streams, for one, sets `message.timestamp.type` of all topics that it makes.
+#[test]
+fn what_is_so_of_every_topic_may_be_asked_for() {
+    let broker = broker(2);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 1);
+    let [of_topic, of_all] = [1, 5];
+    for (name, value, others) in [
+        ("compression.type", "producer", &["zstd", "uncompressed", ""][..]),
+        ("message.timestamp.type", "CreateTime", &["LogAppendTime", "createtime"]),
+        ("min.insync.replicas", "1", &["2", "0", "-1"]),
+        ("preallocate", "false", &["true"]),
+        ("unclean.leader.election.enable", "false", &["true", "no"]),
+    ] {
+        assert_eq!(setting(&mut kafka, name), (value.to_owned(), of_all));
+        assert_eq!(change(&mut kafka, false, &[(name, SET, Some(value))]), 0, "{name}");
+        assert_eq!(setting(&mut kafka, name), (value.to_owned(), of_topic));
+        for other in others {
+            assert_eq!(change(&mut kafka, false, &[(name, SET, Some(other))]), 40, "{name}={other}");
+        }
+        let created = |value| {
+            let config = CreatableTopicConfig::default().with_name(text(name)).with_value(Some(text(value)));
+            let topic = CreatableTopic::default()
+                .with_name(TopicName(text(&format!("with-{}", name.replace('.', "-")))))
+                .with_num_partitions(1)
+                .with_replication_factor(1)
+                .with_configs(vec![config]);
+            CreateTopicsRequest::default().with_topics(vec![topic])
+        };
+        assert_eq!(kafka.call(7, &created(others[0])).topics[0].error_code, 40);
+        assert_eq!(kafka.call(7, &created(value)).topics[0].error_code, 0);
+    }
+    for value in ["False", " FALSE "] {
+        assert_eq!(change(&mut kafka, false, &[("preallocate", SET, Some(value))]), 0, "as Kafka reads it");
+    }
+}
+
+/// Compaction is what keeps the groups.
+#[test]
+fn the_topic_of_groups_stays_compacted() {
+    let broker = broker(2);
+    let mut kafka = Kafka::connect(&broker);
+    let topic = "__consumer_offsets";
+    let mut raw = Raw::connect(broker.addr());
+    assert_eq!(raw.create_topic(topic, 1, &[]).error, ErrorCode::InvalidConfig, "nor is it made otherwise");
+    let find = FindCoordinatorRequest::default().with_key(text("g"));
+    while kafka.call(1, &find).error_code != 0 {}
+    let of_topic = |kafka: &mut Kafka, changes: &[Change<'_>]| change_of(kafka, TOPIC, topic, false, changes);
+    for (op, value) in [(SET, Some("delete")), (SET, Some("compact,delete")), (APPEND, Some("delete"))] {
+        assert_eq!(of_topic(&mut kafka, &[("cleanup.policy", op, value)]), 40, "{value:?}");
+    }
+    assert_eq!(of_topic(&mut kafka, &[("cleanup.policy", DELETE, None)]), 40);
+    assert_eq!(replaced(&mut kafka, &[(topic, "segment.bytes", "1048576")]), [40], "the default is delete");
+    assert_eq!(replaced(&mut kafka, &[(topic, "cleanup.policy", "compact")]), [0]);
+    assert_eq!(of_topic(&mut kafka, &[("segment.bytes", SET, Some("1048576"))]), 0, "others may change");
+    let changes = vec![("cleanup.policy".to_owned(), ConfigChange::Set("delete".to_owned()))];
+    let request = AlterTopicRequest { name: topic.to_owned(), validate_only: false, changes };
+    let answer = raw.call(&request);
+    let Answer::Reply(_, body) = answer else { panic!("{answer:?}") };
+    assert_eq!(AlterTopicReply::read(&body).unwrap().error, ErrorCode::InvalidConfig);
+}
+
+/// Replaces the settings of topics by one each.
+fn replaced(kafka: &mut Kafka, topics: &[(&str, &str, &str)]) -> Vec<i16> {
+    let one = |(topic, name, value): &(&str, &str, &str)| {
+        let config = Replaced::default().with_name(text(name)).with_value(Some(text(value)));
+        AlterConfigsResource::default()
+            .with_resource_type(TOPIC)
+            .with_resource_name(text(topic))
+            .with_configs(vec![config])
+    };
+    let request = AlterConfigsRequest::default().with_resources(topics.iter().map(one).collect());
+    kafka.call(2, &request).responses.iter().map(|one| one.error_code).collect()
+}
+
+#[test]
+fn a_resource_that_is_named_twice_stays_as_it_is() {
+    let broker = broker(2);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 1);
+    kafka.create_topic("u", 1);
+    let (t, u) = (("t", "retention.ms", "1000"), ("u", "retention.ms", "1000"));
+    assert_eq!(replaced(&mut kafka, &[t, u, ("t", "flush.ms", "1")]), [42, 0, 42]);
+    let one = |name: &str| {
+        let config = AlterableConfig::default()
+            .with_name(text("retention.ms"))
+            .with_config_operation(SET)
+            .with_value(Some(text("1000")));
+        Resource::default()
+            .with_resource_type(TOPIC)
+            .with_resource_name(text(name))
+            .with_configs(vec![config])
+    };
+    let request =
+        IncrementalAlterConfigsRequest::default().with_resources(vec![one("t"), one("u"), one("t")]);
+    let errors: Vec<_> = kafka.call(1, &request).responses.iter().map(|one| one.error_code).collect();
+    assert_eq!(errors, [42, 0, 42]);
+    assert_eq!(setting(&mut kafka, "retention.ms").1, 5);
+    assert_eq!(setting(&mut kafka, "flush.ms").1, 5);
 }
 
 #[test]

@@ -1,17 +1,22 @@
 //! ListOffsets, OffsetForLeaderEpoch, DeleteRecords: where logs begin and end, and in which epoch.
 
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::offset_for_leader_epoch_request::{
     OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
 use kafka_protocol::messages::{
-    BrokerId, DeleteRecordsRequest, ListOffsetsRequest, OffsetForLeaderEpochRequest,
+    BrokerId, DeleteRecordsRequest, FindCoordinatorRequest, ListOffsetsRequest, OffsetForLeaderEpochRequest,
 };
+use protocol::api::{DeleteRecordsEntry, DeleteRecordsReply, DeleteRecordsRequest as NativeRequest, Message};
 use protocol::batch::{BatchBuilder, Codec};
-use protocol::model::Timestamp;
+use protocol::model::{ErrorCode, PartitionIndex, Timestamp};
 
-use crate::client::{Kafka, broker, fetch_of, fetched, topic_name};
+use crate::client::{Kafka, broker, broker_with, fetch_of, fetched, text, topic_name};
+use crate::raw::{Answer, Raw};
 
 pub fn list_of(topic: &str, at: &[(i32, i64)]) -> ListOffsetsRequest {
     let partition = |(index, timestamp): &(i32, i64)| {
@@ -104,6 +109,62 @@ fn deleted_records_are_gone_for_every_question() {
     }
     assert_eq!(delete_records(&mut kafka, 1, "nope", 0, 0).0, 3);
     assert_eq!(delete_records(&mut kafka, 1, "t", 7, 0).0, 3);
+}
+
+/// Records are deleted where nothing else decides which are kept.
+#[test]
+fn what_is_compacted_or_the_brokers_own_is_not_deleted_from() {
+    let broker = broker(2);
+    let mut kafka = Kafka::connect(&broker);
+    let find = FindCoordinatorRequest::default().with_key(text("g"));
+    while kafka.call(1, &find).error_code != 0 {}
+    let mut raw = Raw::connect(broker.addr());
+    raw.create_topic("compacted", 2, &[("cleanup.policy", "compact")]);
+    raw.create_topic("both", 2, &[("cleanup.policy", "compact,delete")]);
+    let offsets = raw.topic_id("__consumer_offsets");
+    for partition in 0..2 {
+        // Its shard may be about to open the partition.
+        while delete_records(&mut kafka, 2, "__consumer_offsets", partition, 0).0 == 3 {}
+        for before in [-1, 0] {
+            let mut delete = |topic| delete_records(&mut kafka, 2, topic, partition, before);
+            assert_eq!(delete("__consumer_offsets"), (17, -1), "partition {partition}");
+            assert_eq!(delete("compacted"), (44, -1), "partition {partition}");
+            assert_eq!(delete("both"), (0, 0), "partition {partition}");
+        }
+        let entry = DeleteRecordsEntry {
+            topic: offsets,
+            partition: PartitionIndex::new(partition as u32),
+            before: None,
+        };
+        let answer = raw.call(&NativeRequest { timeout_ms: 5000, partitions: vec![entry] });
+        let Answer::Reply(_, body) = answer else { panic!("{answer:?}") };
+        let reply = DeleteRecordsReply::read(&body).unwrap();
+        assert_eq!(reply.partitions[0].error, ErrorCode::InvalidTopic, "by the native protocol neither");
+    }
+}
+
+/// A checkpoint tells of all logs of a shard: a request with many entries must not write one for each.
+#[test]
+fn a_deletion_that_moves_nothing_writes_nothing() {
+    let broker = broker_with(1, |config| config.checkpoint_interval = Duration::from_secs(3600));
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 1);
+    produce_at(&mut kafka, 0, &[1000, 2000]);
+    // Each write is a file of its own, which takes the place of the one before.
+    let checkpoints = || -> Vec<u64> {
+        let files = std::fs::read_dir(broker.data_dir().join("checkpoints")).unwrap();
+        files.map(|file| file.unwrap().metadata().unwrap().ino()).collect()
+    };
+    let before = checkpoints();
+    assert_eq!(delete_records(&mut kafka, 2, "t", 0, 0), (0, 0), "it begins there");
+    assert_eq!(checkpoints(), before);
+    assert_eq!(delete_records(&mut kafka, 2, "t", 0, 2), (0, 2));
+    let moved = checkpoints();
+    assert_ne!(moved, before, "it is durable when it is answered");
+    for offset in [2, 1, -1, 0] {
+        assert_eq!(delete_records(&mut kafka, 2, "t", 0, offset), (0, 2));
+    }
+    assert_eq!(checkpoints(), moved);
 }
 
 #[test]

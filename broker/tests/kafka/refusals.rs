@@ -218,8 +218,16 @@ fn an_idempotent_producer_is_told_what_kafka_tells_it() {
         assert_eq!(send(1, 0, 1), (0, 5));
         assert_eq!(send(0, 5, 1), (47, -1), "an old epoch");
     }
-    let (error, again, epoch) = init(&mut kafka, 3, id, 1);
-    assert_eq!((error, again, epoch), (0, id, 2), "its next epoch (KIP-360)");
+    // Without a transaction Kafka looks at neither, whosever the id is, and gives a new one.
+    let mut given = std::collections::HashSet::from([id]);
+    for (version, id, epoch) in [(3, id, 1), (4, id, 1), (3, i64::MAX, 0), (4, 0, i16::MAX)] {
+        let (error, new, epoch) = init(&mut kafka, version, id, epoch);
+        assert_eq!((error, epoch), (0, 0));
+        assert!(given.insert(new), "{new} was given before");
+    }
+    for (id, epoch) in [(id, -1), (-1, 0)] {
+        assert_eq!(init(&mut kafka, 4, id, epoch), (42, -1, -1), "one without the other");
+    }
     assert_eq!(fetched(&kafka.fetch(&fetch_of("t", &[(0, 5)])))[0].0, 0);
 }
 

@@ -1,6 +1,8 @@
 //! CreateTopics, DeleteTopics, CreatePartitions, Metadata, and what tools ask about the cluster.
 
-use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
+use kafka_protocol::messages::create_partitions_request::{
+    CreatePartitionsAssignment, CreatePartitionsTopic,
+};
 use kafka_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
 };
@@ -14,7 +16,7 @@ use kafka_protocol::messages::{
 };
 use uuid::Uuid;
 
-use crate::client::{Kafka, broker, broker_with, text, topic_name};
+use crate::client::{Kafka, broker, broker_with, frame, text, topic_name};
 use crate::raw::{Raw, batch};
 
 fn topic(name: &str, partitions: i32, replicas: i16, configs: &[(&str, &str)]) -> CreatableTopic {
@@ -45,18 +47,24 @@ fn metadata(kafka: &mut Kafka, version: i16, names: &[&str], create: bool) -> Me
     kafka.call(version, &request)
 }
 
+/// A partition, and the brokers that it is to lie on.
+type Placed<'a> = (i32, &'a [i32]);
+
+fn assigned(partitions: &[Placed<'_>]) -> Vec<CreatableReplicaAssignment> {
+    let one = |(index, nodes): &Placed<'_>| {
+        CreatableReplicaAssignment::default().with_partition_index(*index).with_broker_ids(brokers(nodes))
+    };
+    partitions.iter().map(one).collect()
+}
+
+fn brokers(nodes: &[i32]) -> Vec<BrokerId> {
+    nodes.iter().map(|node| BrokerId(*node)).collect()
+}
+
 #[test]
 fn topics_are_made_or_refused_one_by_one() {
     let broker = broker(2);
     let mut kafka = Kafka::connect(&broker);
-    let assigned = |nodes: &[i32]| {
-        let one = |(index, node): (usize, &i32)| {
-            CreatableReplicaAssignment::default()
-                .with_partition_index(index as i32)
-                .with_broker_ids(vec![BrokerId(*node)])
-        };
-        nodes.iter().enumerate().map(one).collect::<Vec<_>>()
-    };
     let node = *metadata(&mut kafka, 12, &[], false).controller_id;
     for version in 2..=7 {
         let name = |what: &str| format!("{what}-{version}");
@@ -74,11 +82,10 @@ fn topics_are_made_or_refused_one_by_one() {
             topic(&name("value"), 1, 1, &[("retention.ms", "soon")]),
             topic(&name("twice"), 1, 1, &[]),
             topic(&name("twice"), 1, 1, &[]),
-            topic(&name("assigned"), -1, -1, &[]).with_assignments(assigned(&[node, node])),
-            topic(&name("elsewhere"), -1, -1, &[]).with_assignments(assigned(&[node + 1])),
+            topic(&name("assigned"), -1, -1, &[]).with_assignments(assigned(&[(0, &[node]), (1, &[node])])),
         ];
         let errors = create(&mut kafka, version, topics);
-        let expected = [0, 17, 17, 17, 37, 37, 37, 38, 38, 40, 40, 42, 42, 0, 42];
+        let expected = [0, 17, 17, 17, 37, 37, 37, 38, 38, 40, 40, 42, 0];
         assert_eq!(errors, expected, "version {version}");
         assert_eq!(create(&mut kafka, version, vec![topic(&name("good"), 1, 1, &[])]), [36]);
         let found = metadata(&mut kafka, 12, &[&name("good"), &name("assigned")], false);
@@ -86,6 +93,57 @@ fn topics_are_made_or_refused_one_by_one() {
         assert_eq!(partitions, [3, 2]);
     }
     assert_eq!(create(&mut kafka, 4, vec![topic("default", -1, -1, &[])]), [0]);
+}
+
+#[test]
+fn an_assignment_names_this_broker_and_every_partition_once() {
+    let broker = broker(2);
+    let mut kafka = Kafka::connect(&broker);
+    let node = *metadata(&mut kafka, 12, &[], false).controller_id;
+    let (us, them) = (&[node][..], &[node + 1][..]);
+    let cases: [(&str, i32, i16, &[Placed<'_>], i16); 10] = [
+        ("a number of partitions", 1, -1, &[(0, us)], 42),
+        ("no number of partitions", 0, -1, &[(0, us)], 42),
+        ("a replication factor", -1, 1, &[(0, us)], 42),
+        ("a gap", -1, -1, &[(0, us), (2, us)], 39),
+        ("not from 0 on", -1, -1, &[(1, us)], 39),
+        ("twice", -1, -1, &[(0, us), (0, us)], 39),
+        ("another broker", -1, -1, &[(0, us), (1, them)], 39),
+        ("no broker", -1, -1, &[(0, &[])], 39),
+        ("this broker twice", -1, -1, &[(0, &[node, node])], 39),
+        ("in any order", -1, -1, &[(2, us), (0, us), (1, us)], 0),
+    ];
+    for (what, partitions, replicas, assignments, error) in cases {
+        let asked = topic("t", partitions, replicas, &[]).with_assignments(assigned(assignments));
+        assert_eq!(create(&mut kafka, 7, vec![asked]), [error], "{what}");
+    }
+    assert_eq!(metadata(&mut kafka, 12, &["t"], false).topics[0].partitions.len(), 3);
+}
+
+/// Names that are one where `.` is written as `_`, as in the names of Kafka's metrics.
+#[test]
+fn a_name_that_collides_is_refused() {
+    let broker = broker(2);
+    let mut kafka = Kafka::connect(&broker);
+    for name in ["a.b", "c_d.e"] {
+        kafka.create_topic(name, 1);
+    }
+    for (name, error) in [
+        ("a_b", 17),
+        ("a.b", 36),
+        ("c.d.e", 17),
+        ("c_d_e", 17),
+        ("c.d_e", 17),
+        ("_.consumer_offsets", 17),
+        ("a-b", 0),
+        ("a.bb", 0),
+    ] {
+        assert_eq!(create(&mut kafka, 7, vec![topic(name, 1, 1, &[])]), [error], "{name}");
+    }
+    let request = CreateTopicsRequest::default().with_topics(vec![topic("a_b", 1, 1, &[])]);
+    let refused = kafka.call(7, &request.with_validate_only(true)).topics.remove(0);
+    let why = refused.error_message.map(|why| why.to_string());
+    assert_eq!(why.as_deref(), Some("Topic 'a_b' collides with existing topic: a.b"));
 }
 
 #[test]
@@ -119,14 +177,13 @@ fn topics_are_deleted_by_name_and_by_id() {
         let request = DeleteTopicsRequest::default().with_topic_names(names.to_vec());
         let response = kafka.call(version, &request);
         let errors: Vec<_> = response.responses.iter().map(|one| one.error_code).collect();
-        assert_eq!(errors, [0, 3, 17, 3], "version {version}");
+        assert_eq!(errors, [42, 3, 17], "what is named twice is told once and stays, version {version}");
+        let request = DeleteTopicsRequest::default().with_topic_names(vec![topic_name("t")]);
+        assert_eq!(kafka.call(version, &request).responses[0].error_code, 0, "version {version}");
     }
     kafka.create_topic("t", 2);
     kafka.create_topic("u", 2);
-    let id = metadata(&mut kafka, 12, &["t"], false).topics[0].topic_id;
-    let by = |name: Option<&str>, id| {
-        DeleteTopicState::default().with_name(name.map(topic_name)).with_topic_id(id)
-    };
+    let id = id_of(&mut kafka, "t");
     let topics = vec![
         by(None, id),
         by(None, Uuid::from_u128(7)),
@@ -141,6 +198,58 @@ fn topics_are_deleted_by_name_and_by_id() {
         metadata(&mut kafka, 12, &["t", "u"], false).topics.iter().filter(|one| one.error_code == 3).count(),
         2
     );
+}
+
+fn id_of(kafka: &mut Kafka, name: &str) -> Uuid {
+    metadata(kafka, 12, &[name], false).topics[0].topic_id
+}
+
+fn by(name: Option<&str>, id: Uuid) -> DeleteTopicState {
+    DeleteTopicState::default().with_name(name.map(topic_name)).with_topic_id(id)
+}
+
+#[test]
+fn a_deletion_that_names_a_topic_twice_deletes_nothing() {
+    let broker = broker(2);
+    let mut kafka = Kafka::connect(&broker);
+    for name in ["t", "u", "v", "w"] {
+        kafka.create_topic(name, 1);
+    }
+    let [t, u, v, w] = ["t", "u", "v", "w"].map(|name| id_of(&mut kafka, name));
+    let topics = vec![
+        by(Some("t"), u),
+        by(None, Uuid::nil()),
+        by(None, v),
+        by(Some("w"), Uuid::nil()),
+        by(None, v),
+        by(None, w),
+        by(Some("t"), t),
+    ];
+    let response = kafka.call(6, &DeleteTopicsRequest::default().with_topics(topics));
+    let found: Vec<_> = response.responses.iter().map(|one| (one.error_code, one.topic_id)).collect();
+    assert_eq!(found, [(42, u), (42, Uuid::nil()), (42, v), (42, Uuid::nil()), (42, t)]);
+    assert!(response.responses.iter().all(|one| one.error_message.is_some()));
+    let left = metadata(&mut kafka, 12, &["t", "u", "v", "w"], false);
+    assert_eq!(left.topics.iter().map(|one| one.topic_id).collect::<Vec<_>>(), [t, u, v, w]);
+}
+
+/// The shard that takes the second deletion still knows the topic of that id; the control thread does not.
+#[test]
+fn a_deletion_by_id_spares_what_has_got_the_name() {
+    let broker = broker(2);
+    let mut kafka = Kafka::connect(&broker);
+    for _ in 0..10 {
+        kafka.create_topic("t", 1);
+        let deletion = DeleteTopicsRequest::default().with_topics(vec![by(None, id_of(&mut kafka, "t"))]);
+        let creation = CreateTopicsRequest::default().with_topics(vec![topic("t", 1, 1, &[])]);
+        let all = [frame(6, 101, &deletion), frame(7, 102, &creation), frame(6, 103, &deletion)];
+        kafka.send_bytes(&all.concat());
+        assert_eq!(kafka.receive::<DeleteTopicsRequest>(6, 101).responses[0].error_code, 0);
+        assert_eq!(kafka.receive::<CreateTopicsRequest>(7, 102).topics[0].error_code, 0);
+        assert_eq!(kafka.receive::<DeleteTopicsRequest>(6, 103).responses[0].error_code, 100);
+        let request = DeleteTopicsRequest::default().with_topics(vec![by(Some("t"), Uuid::nil())]);
+        assert_eq!(kafka.call(6, &request).responses[0].error_code, 0, "the new one was there");
+    }
 }
 
 fn make_offsets_topic(kafka: &mut Kafka) {
@@ -173,6 +282,36 @@ fn partitions_are_added_and_never_taken_away() {
     }
     assert_eq!(metadata(&mut kafka, 12, &["t"], false).topics[0].partitions.len(), 6);
     assert_eq!(kafka.produce("t", 5, &batch(&[b"x"])).error_code, 0);
+}
+
+#[test]
+fn new_partitions_are_assigned_to_this_broker_one_by_one() {
+    let broker = broker(2);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 2);
+    kafka.create_topic("u", 2);
+    let node = *metadata(&mut kafka, 12, &[], false).controller_id;
+    let grow = |name: &str, count, assignments: &[&[i32]]| {
+        let one = |nodes: &&[i32]| CreatePartitionsAssignment::default().with_broker_ids(brokers(nodes));
+        CreatePartitionsTopic::default()
+            .with_name(topic_name(name))
+            .with_count(count)
+            .with_assignments(Some(assignments.iter().map(one).collect()))
+    };
+    let mut call = |topics| -> Vec<i16> {
+        let response = kafka.call(3, &CreatePartitionsRequest::default().with_topics(topics));
+        assert!(response.results.iter().all(|one| (one.error_code == 0) == one.error_message.is_none()));
+        response.results.iter().map(|one| one.error_code).collect()
+    };
+    let us = &[node][..];
+    assert_eq!(call(vec![grow("t", 4, &[us])]), [39], "too few");
+    assert_eq!(call(vec![grow("t", 4, &[us; 3])]), [39], "too many");
+    assert_eq!(call(vec![grow("t", 4, &[])]), [39], "none");
+    assert_eq!(call(vec![grow("t", 4, &[us, &[node + 1]])]), [39], "another broker");
+    assert_eq!(call(vec![grow("t", 4, &[us, &[]])]), [39], "no broker");
+    assert_eq!(call(vec![grow("t", 2, &[us]), grow("nope", 3, &[us])]), [37, 3], "these come first");
+    assert_eq!(call(vec![grow("t", 4, &[us; 2]), grow("u", 3, &[us]), grow("t", 4, &[us; 2])]), [42, 0]);
+    assert_eq!(call(vec![grow("t", 4, &[us; 2]), grow("u", 4, &[us])]), [0, 0], "nothing was added before");
 }
 
 #[test]
@@ -282,7 +421,7 @@ fn a_text_that_quotes_a_long_name_ends_nothing() {
     let long = "\u{1}".repeat(32_000);
     for version in 2..=7 {
         let twice = vec![topic(&long, 1, 1, &[]), topic(&long, 1, 1, &[])];
-        assert_eq!(create(&mut kafka, version, twice), [42, 42]);
+        assert_eq!(create(&mut kafka, version, twice), [42]);
         assert_eq!(create(&mut kafka, version, vec![topic(&long, 1, 1, &[])]), [17]);
         let odd = vec![topic("t", 1, 1, &[(&long, "1"), ("retention.ms", &long)])];
         assert_eq!(create(&mut kafka, version, odd), [40]);

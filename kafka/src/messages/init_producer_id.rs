@@ -1,7 +1,8 @@
 //! InitProducerId: who a producer is, so that nothing it sends again is stored twice.
 //!
-//!     no transactional id     a new id, epoch 0; or since 3, the next epoch of the id it has (KIP-360)
-//!     a transactional id      the id that belongs to it, the next epoch
+//!     no transactional id     a new id, epoch 0, whatever id and epoch are named
+//!     a transactional id      the id that belongs to it, the next epoch; since 3 of the id and epoch that
+//!                             are named (KIP-360)
 
 use super::{Request, Response};
 use crate::api::Api;

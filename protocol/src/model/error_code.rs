@@ -65,8 +65,10 @@ error_codes! {
     TopicAlreadyExists = 36, false, "a topic of this name exists";
     InvalidPartitions = 37, false, "the number of partitions is not allowed";
     InvalidReplicationFactor = 38, false, "the replication factor is not allowed";
+    InvalidReplicaAssignment = 39, false, "the partitions cannot be placed as asked";
     InvalidConfig = 40, false, "the configuration is not allowed";
     InvalidRequest = 42, false, "the request does not say what it should";
+    PolicyViolation = 44, false, "the topic's policy does not allow it";
     OutOfOrderSequenceNumber = 45, false, "the batch does not follow the producer's last one";
     InvalidProducerEpoch = 47, false, "a newer epoch of the producer has written";
     StorageError = 56, true, "the partition's disk failed; see the broker's log";

@@ -32,6 +32,14 @@ impl TopicName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether the two are different names that are one where `.` is written as `_`, as in the names of
+    /// Kafka's metrics.
+    pub fn collides_with(&self, other: &str) -> bool {
+        let fold = |byte| if byte == b'.' { b'_' } else { byte };
+        let is_alike = || self.as_str().bytes().map(fold).eq(other.bytes().map(fold));
+        self.as_str().len() == other.len() && self.as_str() != other && is_alike()
+    }
 }
 
 impl fmt::Display for TopicName {
@@ -75,6 +83,13 @@ mod tests {
         for name in ["a", "orders", "payments.v2", "__consumer_offsets", "A-1", "...", &longest] {
             assert_eq!(TopicName::new(name).unwrap().as_str(), name);
         }
+    }
+
+    #[test]
+    fn names_collide_that_differ_in_dots_and_underscores_alone() {
+        let name = TopicName::new("a.b_c").unwrap();
+        assert!(["a_b.c", "a_b_c", "a.b.c"].iter().all(|other| name.collides_with(other)));
+        assert!(["a.b_c", "a-b_c", "a.b_", "a.b_cc", ""].iter().all(|other| !name.collides_with(other)));
     }
 
     #[test]

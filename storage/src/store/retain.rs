@@ -75,7 +75,10 @@ impl<D: Disk> Store<D> {
             }
             inner.advance_start(before)
         };
-        self.write_checkpoint().await?;
+        // The checkpoint tells of every log of the shard: it is written only for what it does not tell yet.
+        if log.durable_start.get() < start {
+            self.write_checkpoint().await?;
+        }
         Ok(start)
     }
 
