@@ -1,5 +1,7 @@
 //! What a produce is refused with, in Kafka's codes, and what an idempotent producer is told.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use kafka_protocol::messages::{
     InitProducerIdRequest, MetadataRequest, ProduceRequest, ProducerId, TransactionalId,
@@ -8,7 +10,9 @@ use protocol::api::Acks;
 use protocol::batch::{BatchBuilder, Codec};
 use protocol::model::{ErrorCode, ProducerEpoch, ProducerId as NativeId, Sequence, Timestamp};
 
-use crate::client::{Kafka, broker, fetch_of, fetched, produce_of, text};
+use ringlog_client::{Client, Offset, Record};
+
+use crate::client::{Kafka, broker, broker_with, fetch_of, fetched, produce_of, text};
 use crate::raw::{Raw, batch};
 
 /// The batch with a byte changed, and its checksum true again.
@@ -236,6 +240,36 @@ fn an_idempotent_producer_is_told_what_kafka_tells_it() {
     let (error, again, epoch) = init(&mut kafka, 3, id, 1);
     assert_eq!((error, again, epoch), (0, id, 2), "its next epoch (KIP-360)");
     assert_eq!(fetched(&kafka.fetch(&fetch_of("t", &[(0, 5)])))[0].0, 0);
+}
+
+/// A batch with a gap tells which of the two it is, and changes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_that_was_silent_too_long_goes_on_in_its_next_epoch() {
+    let broker = broker_with(2, |config| config.topic_defaults.config.producer_expiration_ms = 1000);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 1);
+    let client = Client::connect(broker.addr().to_string()).await.unwrap();
+    let native = client.producer().build().unwrap();
+    let record = || Record::to("t").partition(0).value("native");
+    for offset in [0, 1] {
+        let delivery = native.send(record()).await.unwrap();
+        assert_eq!(delivery.offset, Some(Offset::new(offset)));
+    }
+    let (_, id, _) = init(&mut kafka, 4, -1, -1);
+    assert_eq!(kafka.produce("t", 0, &sequenced(id, 0, 0, 1)).base_offset, 2);
+    let begun = Instant::now();
+    let gap = sequenced(id, 0, 9, 1);
+    while kafka.produce("t", 0, &gap).error_code == 45 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "nothing is forgotten");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let forgotten = kafka.produce("t", 0, &sequenced(id, 0, 1, 1));
+    assert_eq!((forgotten.error_code, forgotten.log_start_offset), (59, 0));
+    let (error, again, epoch) = init(&mut kafka, 4, id, 0);
+    assert_eq!((error, again, epoch), (0, id, 1));
+    assert_eq!(kafka.produce("t", 0, &sequenced(id, epoch, 0, 1)).base_offset, 3);
+    let delivery = native.send(record()).await.expect("ours does so by itself");
+    assert_eq!(delivery.offset, Some(Offset::new(4)));
 }
 
 /// There is nobody who would commit or abort them; those beside them are taken.
