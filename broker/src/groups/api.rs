@@ -115,7 +115,8 @@ pub struct Commit<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct CommitPartition<'a> {
     pub partition: PartitionIndex,
-    pub offset: Offset,
+    /// `None` takes away what was committed before.
+    pub offset: Option<Offset>,
     pub leader_epoch: Option<LeaderEpoch>,
     pub metadata: &'a str,
 }

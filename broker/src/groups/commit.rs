@@ -56,18 +56,18 @@ impl Group {
             for one in *partitions {
                 let before = self.offsets.get(&name, one.partition);
                 let before = before.map_or(0, |before| charge(topic, &before.metadata));
-                let after = held.saturating_sub(before) + charge(topic, one.metadata);
+                let charged = one.offset.map_or(0, |_| charge(topic, one.metadata));
+                let after = held.saturating_sub(before) + charged;
                 let code = check_offset(one, topic, after, context);
                 if code.is_ok() {
                     held = after;
-                    let value = OffsetValue {
-                        offset: one.offset,
-                        leader_epoch: one.leader_epoch,
-                        metadata: one.metadata,
-                        committed_at: context.now.wall,
-                    };
-                    let key = records::offset_key(&self.id, topic, one.partition);
-                    effects.record(key, Some(records::write_offset(&value)));
+                    let value = one.offset.map(|offset| {
+                        let (leader_epoch, metadata) = (one.leader_epoch, one.metadata);
+                        let committed_at = context.now.wall;
+                        records::write_offset(&OffsetValue { offset, leader_epoch, metadata, committed_at })
+                    });
+                    // Taken away also where nothing is yet: the same request may have put it there.
+                    effects.record(records::offset_key(&self.id, topic, one.partition), value);
                 }
                 outcomes.push(PartitionOutcome { topic: name.clone(), partition: one.partition, code });
             }

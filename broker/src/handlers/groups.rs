@@ -125,7 +125,9 @@ pub fn handle_commit(
     let mut request = OffsetCommitRequest::read(body)?;
     let unknown = take_unknown(shard, &mut request);
     let waiting = Waiting::Group { names: Vec::new(), unknown, replies: vec![None] };
-    ask_one(shard, connection, header, waiting, &request.group.clone(), GroupCall::Commit(request));
+    let group = request.group.clone();
+    let call = GroupCall::Commit { request, without: Vec::new() };
+    ask_one(shard, connection, header, waiting, &group, call);
     Ok(())
 }
 
@@ -270,7 +272,7 @@ pub fn ask_coordinator(
             }
             coordinator.leave(&Leave { group, members: &members }, to, now, effects);
         }
-        GroupCall::Commit(request) => commit(coordinator, request, to, now, effects),
+        GroupCall::Commit { request, without } => commit(coordinator, request, without, to, now, effects),
         GroupCall::FetchOffsets(request) => match &request.entries {
             OffsetSelection::All => coordinator.fetch_offsets(group, None, to, effects),
             OffsetSelection::Of(entries) => {
@@ -342,6 +344,7 @@ fn sync(coordinator: &mut Coordinator, body: &[u8], to: ReplyTo, now: Now, effec
 fn commit(
     coordinator: &mut Coordinator,
     request: &OffsetCommitRequest,
+    without: &[usize],
     to: ReplyTo,
     now: Now,
     effects: &mut Effects,
@@ -349,10 +352,11 @@ fn commit(
     let partitions: Vec<(&str, [CommitPartition<'_>; 1])> = request
         .entries
         .iter()
-        .map(|entry| {
+        .enumerate()
+        .map(|(place, entry)| {
             let partition = CommitPartition {
                 partition: entry.partition,
-                offset: entry.offset,
+                offset: without.binary_search(&place).is_err().then_some(entry.offset),
                 leader_epoch: entry.leader_epoch,
                 metadata: entry.metadata.as_deref().unwrap_or_default(),
             };

@@ -1,5 +1,7 @@
 //! ListOffsets: earliest and latest at once, a time by searching the log.
 
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::rc::Rc;
 
 use protocol::api::{ListOffsetsEntry, ListOffsetsRequest, ListOffsetsResult, Message, OffsetSpec};
@@ -10,7 +12,7 @@ use super::{Refusal, begin_entries};
 use crate::connection::Connection;
 use crate::metrics::count;
 use crate::runtime;
-use crate::shard::{Origin, Partition, Place, Shard, ShardMessage, Waiting};
+use crate::shard::{Asked, Origin, Partition, Place, Shard, ShardMessage, Waiting};
 
 pub fn handle(
     shard: &Rc<Shard>,
@@ -19,10 +21,40 @@ pub fn handle(
     body: &[u8],
 ) -> Result<(), Refusal> {
     let request = ListOffsetsRequest::read(body)?;
-    let results = vec![ListOffsetsResult::refused(ErrorCode::RequestTimedOut); request.partitions.len()];
-    let waiting = Waiting::ListOffsets { results };
-    begin_entries(shard, connection, header, request.partitions, waiting, list_offset);
+    let names: Vec<_> = request.partitions.iter().map(|entry| (entry.topic, entry.partition)).collect();
+    let mut entries: Vec<_> = request.partitions.into_iter().map(Ok).collect();
+    refuse_repeated(&names, &mut entries);
+    list_offsets(shard, connection, header, entries);
     Ok(())
+}
+
+/// Answers each entry, or tells its error.
+pub fn list_offsets(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    asked: impl Into<Asked>,
+    entries: Vec<Result<ListOffsetsEntry, ErrorCode>>,
+) {
+    let results = vec![ListOffsetsResult::refused(ErrorCode::RequestTimedOut); entries.len()];
+    let waiting = Waiting::ListOffsets { results };
+    begin_entries(shard, connection, asked, entries, waiting, |shard, origin, entry| match entry {
+        Ok(entry) => list_offset(shard, origin, entry),
+        Err(error) => take_listed(shard, origin, ListOffsetsResult::refused(error)),
+    });
+}
+
+/// Refuses every entry whose name stands more than once, the first of them too, as Kafka does: to find a time
+/// takes a batch apart, and to name a partition takes a few bytes.
+pub fn refuse_repeated<K: Eq + Hash>(names: &[K], entries: &mut [Result<ListOffsetsEntry, ErrorCode>]) {
+    let mut first = HashMap::with_capacity(names.len());
+    for (place, name) in names.iter().enumerate() {
+        if let Some(before) = first.insert(name, place) {
+            for repeated in [before, place] {
+                *entries.get_mut(repeated).expect("BUG: a name for each entry") =
+                    Err(ErrorCode::InvalidRequest);
+            }
+        }
+    }
 }
 
 /// Answers one entry, here or on its home shard.

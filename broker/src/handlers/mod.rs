@@ -24,7 +24,7 @@ mod fetch;
 pub use fetch::{Named, fetch, piece_of};
 
 mod list_offsets;
-pub use list_offsets::{list_offset, take_listed};
+pub use list_offsets::{list_offset, list_offsets, refuse_repeated, take_listed};
 
 mod delete_records;
 pub use delete_records::{delete_records, take_deleted};

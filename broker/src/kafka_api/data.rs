@@ -3,8 +3,6 @@
 //!     Produce   record sets in the frame ─▶ chunks of the log          one copy, as in the native protocol
 //!     Fetch     chunks, read buffers ─▶ socket                         none: the response is cut around them
 
-use std::rc::Rc;
-
 use kafka::messages::list_offsets::{EARLIEST, LATEST, MAX_TIMESTAMP};
 use kafka::messages::{
     FetchHead, FetchRequest, FetchResponseWriter, FetchedPartition, ListOffsetsRequest, ListOffsetsResponse,
@@ -24,7 +22,7 @@ use super::{Asked, Call, Layout, Shape, Topic, code};
 use crate::connection::{Connection, Cuts};
 use crate::handlers;
 use crate::metrics::count;
-use crate::shard::{FetchEntries, Fetched, Origin, Pieces, Shard, Waiting, possible_bytes};
+use crate::shard::{FetchEntries, Fetched, Pieces, Waiting, possible_bytes};
 
 /// Records with the largest timestamp can be asked for since this version of ListOffsets.
 const MAX_TIMESTAMP_SINCE: i16 = 7;
@@ -35,6 +33,10 @@ const ZSTD_SINCE: i16 = 7;
 /// Kafka's number. No native request is refused so: it has had zstd from the beginning.
 const UNSUPPORTED_COMPRESSION_TYPE: ErrorCode =
     ErrorCode::from_wire(KafkaCode::UNSUPPORTED_COMPRESSION_TYPE.to_wire().cast_unsigned());
+
+/// What whoever asks for a transaction is told everywhere: there are none (docs/decisions/0009).
+const NO_TRANSACTIONS: ErrorCode =
+    ErrorCode::from_wire(KafkaCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED.to_wire().cast_unsigned());
 
 /// `FetchMetadata.INITIAL_EPOCH` and `FINAL_EPOCH`.
 const FETCH_SESSION_BEGINS: i32 = 0;
@@ -56,7 +58,11 @@ pub fn produce(call: Call<'_>) -> Result<(), Malformed> {
             let partition = partition_index(partition.index);
             // Of a partition that is not there, nothing else is said.
             let is_there = partition.get() < partitions;
-            let checked = if is_there { check_set(records, call.header.version) } else { Ok(()) };
+            let checked = match is_there {
+                true if request.transactional_id.is_some() => Err(NO_TRANSACTIONS),
+                true => check_set(records, call.header.version),
+                false => Ok(()),
+            };
             sets.push(checked.map(|()| ProducePartition { topic: id, partition, records }));
         }
     }
@@ -88,12 +94,16 @@ pub fn produce(call: Call<'_>) -> Result<(), Malformed> {
 }
 
 /// What Kafka checks before it looks at the log (`ProduceRequest.validateRecords`): it takes one batch of a
-/// partition at a time, and zstd from those who know that there is such a thing (KIP-110). What else is wrong
-/// with a batch is seen where it goes.
+/// partition at a time, and zstd from those who know that there is such a thing (KIP-110). A transaction's
+/// batch would never be committed. What else is wrong with a batch is seen where it goes.
 fn check_set(records: &[u8], version: i16) -> Result<(), ErrorCode> {
-    let is_zstd = |(batch, _): (Batch<'_>, &[u8])| batch.codec() == Codec::Zstd;
-    if version < ZSTD_SINCE && Batch::split_first(records).is_ok_and(is_zstd) {
-        return Err(UNSUPPORTED_COMPRESSION_TYPE);
+    if let Ok((batch, _)) = Batch::split_first(records) {
+        if batch.is_transactional() {
+            return Err(NO_TRANSACTIONS);
+        }
+        if version < ZSTD_SINCE && batch.codec() == Codec::Zstd {
+            return Err(UNSUPPORTED_COMPRESSION_TYPE);
+        }
     }
     match Batch::peek_len(records) {
         Some(len) if len < records.len() => Err(ErrorCode::InvalidRecord),
@@ -239,14 +249,16 @@ fn fetched(index: i32, result: &FetchResult, read_committed: bool) -> FetchedPar
 pub fn list_offsets(call: Call<'_>) -> Result<(), Malformed> {
     let request: ListOffsetsRequest<'_> = call.parse()?;
     let view = call.shard.view();
-    let (mut layout, mut entries) = (Layout::default(), Vec::new());
+    let (mut layout, mut entries, mut names) = (Layout::default(), Vec::new(), Vec::new());
     for topic in request.topics.iter() {
         let found = Topic::find(&view, topic.name);
         let id = found.id();
         layout.push_topic(found);
         for partition in topic.partitions.iter() {
             layout.push_partition(partition.index);
-            entries.push(spec(partition.timestamp, call.header.version).map(|spec| ListOffsetsEntry {
+            names.push((topic.name, partition.index));
+            let spec = spec(partition.timestamp, call.header.version).ok_or(ErrorCode::UnsupportedVersion);
+            entries.push(spec.map(|spec| ListOffsetsEntry {
                 topic: id,
                 partition: partition_index(partition.index),
                 leader_epoch: epoch(partition.current_leader_epoch),
@@ -254,20 +266,10 @@ pub fn list_offsets(call: Call<'_>) -> Result<(), Malformed> {
             }));
         }
     }
-    let results = vec![ListOffsetsResult::refused(ErrorCode::InvalidRequest); entries.len()];
+    handlers::refuse_repeated(&names, &mut entries);
     let asked = call.asked(Shape::Partitions(layout));
-    let waiting = Waiting::ListOffsets { results };
-    handlers::begin_entries(call.shard, call.connection, asked, entries, waiting, list_offset);
+    handlers::list_offsets(call.shard, call.connection, asked, entries);
     Ok(())
-}
-
-fn list_offset(shard: &Rc<Shard>, origin: Origin, entry: Option<ListOffsetsEntry>) {
-    match entry {
-        Some(entry) => handlers::list_offset(shard, origin, entry),
-        None => {
-            handlers::take_listed(shard, origin, ListOffsetsResult::refused(ErrorCode::UnsupportedVersion));
-        }
-    }
 }
 
 /// `None` for what has no meaning in the version.

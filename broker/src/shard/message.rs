@@ -53,7 +53,11 @@ pub enum GroupCall {
     KafkaSync(KafkaCall),
     Heartbeat(HeartbeatRequest),
     Leave(LeaveGroupRequest),
-    Commit(OffsetCommitRequest),
+    Commit {
+        request: OffsetCommitRequest,
+        /// Places of entries that take an offset away, in order.
+        without: Vec<usize>,
+    },
     FetchOffsets(OffsetFetchRequest),
     DeleteOffsets(OffsetDeleteRequest),
     Describe,
@@ -93,7 +97,7 @@ impl GroupAsk {
             GroupCall::Sync(_) | GroupCall::KafkaSync(_) => Reply::Sync(Err(code)),
             GroupCall::Heartbeat(_) => Reply::Heartbeat(code),
             GroupCall::Leave(_) => Reply::Leave(Err(code)),
-            GroupCall::Commit(request) => {
+            GroupCall::Commit { request, .. } => {
                 let outcome = |entry: &OffsetCommitEntry| PartitionOutcome {
                     topic: entry.topic.as_str().into(),
                     partition: entry.partition,

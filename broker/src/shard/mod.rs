@@ -222,6 +222,13 @@ impl Shard {
                 self.ask_for_space_after(bytes as u64);
             }
             Ok(Appended::Known(result)) => self.answer_produce(origin, result),
+            Err(error @ ErrorCode::UnknownProducerId) => {
+                count(&self.counters.produce_errors, 1);
+                // Kafka's own client sends the same again until it is told where the log begins.
+                let log_start_offset = Some(partition.earliest());
+                let result = ProduceResult { log_start_offset, ..ProduceResult::refused(error) };
+                self.answer_produce(origin, result);
+            }
             Err(error) => self.refuse(origin, error),
         }
     }

@@ -397,7 +397,13 @@ impl Partition {
             };
             let TimeSearch::Batch(batch) = found else { return Ok(None) };
             let bytes = bytes::Bytes::copy_from_slice(batch.bytes());
-            let records = decode_batch(bytes, FRAME_BODY_BYTES_MAX).map_err(|_| ErrorCode::CorruptMessage)?;
+            let Ok(records) = decode_batch(bytes, FRAME_BODY_BYTES_MAX) else {
+                // As its producer made it: nobody can read on in it, but its header says when it was.
+                let (batch, _) = Batch::split_first(batch.bytes()).map_err(|_| ErrorCode::CorruptLog)?;
+                batch.check_crc().map_err(|_| ErrorCode::CorruptLog)?;
+                let at = batch.base_offset().max(from);
+                return Ok((at < self.latest()).then_some((at, batch.max_timestamp())));
+            };
             let behind = records.next_offset();
             for record in records {
                 if time <= record.timestamp && from <= record.offset && record.offset < self.latest() {
@@ -448,6 +454,7 @@ fn append_code(error: &AppendError) -> ErrorCode {
         AppendError::Corrupt { .. } => ErrorCode::CorruptLog,
         AppendError::OffsetsExhausted => ErrorCode::InvalidRecord,
         AppendError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
+        AppendError::UnknownProducer { .. } => ErrorCode::UnknownProducerId,
         AppendError::ProducerFenced { .. } => ErrorCode::InvalidProducerEpoch,
     }
 }

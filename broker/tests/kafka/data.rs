@@ -77,10 +77,19 @@ fn a_native_produce_is_read_by_kafka_and_the_other_way() {
     let mut raw = Raw::connect(broker.addr());
     let topic = raw.create_topic("t", 1, &[]).id;
     let mut kafka = Kafka::connect(&broker);
-    assert_eq!(raw.produce(topic, 0, &batch(&[b"native"])), (ErrorCode::None, Some(Offset::ZERO)));
-    assert_eq!(kafka.produce("t", 0, &batch(&[b"kafka"])).base_offset, 1);
+    let (native, kafkas) = (batch(&[b"native"]), batch(&[b"kafka"]));
+    assert_eq!(raw.produce(topic, 0, &native), (ErrorCode::None, Some(Offset::ZERO)));
+    assert_eq!(kafka.produce("t", 0, &kafkas).base_offset, 1);
     let response = kafka.fetch(&fetch_of("t", &[(0, 0)]));
     let (_, records) = fetched(&response).remove(0);
+    let params = FetchParams { max_wait_ms: 0, min_bytes: 1, max_bytes: 1 << 20 };
+    raw.send_fetch(params, &[(topic, 0, 0)]);
+    assert_eq!(raw.fetched().partitions.remove(0).records, records, "both get the same");
+    // What was sent, but for what the broker stamps: the base offset, and the leader's epoch.
+    let stamped = |set: &Bytes, base: i64| {
+        Bytes::from([&base.to_be_bytes(), &set[8..12], &0i32.to_be_bytes(), &set[16..]].concat())
+    };
+    assert_eq!(records, [stamped(&native, 0), stamped(&kafkas, 1)].concat());
     let values = |set: &Bytes| -> Vec<Bytes> {
         let batches = protocol::batch::batches(set).map(|batch| batch.unwrap());
         let decoded = batches

@@ -108,6 +108,28 @@ fn offsets_are_committed_and_fetched_in_every_version() {
     assert_eq!(commit(&mut kafka, 8, "", &[("t", 0, 1)], ""), [24], "a group has a name");
 }
 
+/// Kafka stores a negative offset as it is, and its clients take it for none.
+#[test]
+fn a_commit_of_less_than_nothing_takes_the_offset_away() {
+    let broker = broker(2);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 3);
+    wait_for_groups(&mut kafka);
+    let none = (-1, String::new(), 0);
+    for (version, negative) in [(2, -1), (5, -2), (8, i64::MIN)] {
+        let of = format!("g{version}");
+        let all = |kafka: &mut Kafka| fetch(kafka, 8, &of, &[("t", 0), ("t", 1), ("t", 2)]);
+        assert_eq!(commit(&mut kafka, version, &of, &[("t", 0, negative)], ""), [0], "nothing is there yet");
+        assert_eq!(all(&mut kafka), [none.clone(), none.clone(), none.clone()]);
+        assert_eq!(commit(&mut kafka, version, &of, &[("t", 0, 7), ("t", 1, 8)], "m"), [0, 0]);
+        let at = [("nope", 0, 1), ("t", 2, 9), ("t", 1, negative), ("t", 0, 10), ("t", 2, negative)];
+        assert_eq!(commit(&mut kafka, version, &of, &at, ""), [3, 0, 0, 0, 0]);
+        assert_eq!(all(&mut kafka), [(10, String::new(), 0), none.clone(), none.clone()]);
+        assert_eq!(commit(&mut kafka, version, &of, &[("t", 1, 0)], ""), [0]);
+        assert_eq!(all(&mut kafka)[1].0, 0, "nothing at all is not less than nothing");
+    }
+}
+
 #[test]
 fn offsets_of_several_groups_and_of_all_topics_are_fetched_at_once() {
     let broker = broker(2);

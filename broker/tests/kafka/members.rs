@@ -17,10 +17,15 @@ use kafka_protocol::messages::{
     JoinGroupResponse, LeaveGroupRequest, OffsetCommitRequest, SyncGroupRequest, SyncGroupResponse,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+use protocol::api::{
+    Api, JoinGroupReply, JoinGroupRequest as NativeJoin, Message, OfferedProtocol, VERSION, Writer,
+};
+use protocol::model::ErrorCode;
 use ringlog_client::{Assignor, Client};
 
 use crate::client::{Kafka, broker, text, topic_name};
 use crate::groups::{group, wait_for_groups};
+use crate::raw::{Answer, Raw};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -286,6 +291,40 @@ fn a_join_that_cannot_be_is_refused() {
     assert_eq!(join("g", "connect", &[("range", b"")], 10_000), (23, -1), "of another type");
     assert_eq!(join("g", "consumer", &[("sticky", b"")], 10_000), (23, -1), "nothing in common");
     drop(member);
+}
+
+/// A native consumer does not become a member of a group of connectors, nor the other way round.
+#[test]
+fn a_native_member_of_another_type_is_refused() {
+    let broker = ready();
+    let mut raw = Raw::connect(broker.addr());
+    let mut join = |of: &str, kind: &str| {
+        let request = NativeJoin {
+            group: of,
+            member_id: "",
+            instance_id: None,
+            client_id: "raw",
+            session_timeout_ms: 10_000,
+            rebalance_timeout_ms: 10_000,
+            protocol_type: kind,
+            protocols: vec![OfferedProtocol { name: "range", metadata: b"n" }],
+            reason: None,
+        };
+        let mut body = Vec::new();
+        request.write(&mut Writer::new(&mut body));
+        raw.request(Api::JoinGroup, VERSION, &body);
+        let answer = raw.answer();
+        let Answer::Reply(_, body) = answer else { panic!("{answer:?}") };
+        JoinGroupReply::read(&body).unwrap().error
+    };
+    for version in [0, 3, 9] {
+        let of = format!("g{version}");
+        let mut worker = Member::join(&broker, &of, version, "connect", &[("range", b"w")]);
+        worker.sync(&[b"all"]);
+        assert_eq!(join(&of, "consumer"), ErrorCode::InconsistentGroupProtocol, "version {version}");
+        assert_eq!(worker.heartbeat(), 0, "the group has not noticed");
+        assert_eq!(join(&of, "connect"), ErrorCode::MemberIdRequired, "of its type, it may go on");
+    }
 }
 
 fn subscription() -> Bytes {

@@ -11,12 +11,16 @@ use kafka_protocol::messages::offset_for_leader_epoch_request::{
 use kafka_protocol::messages::{
     BrokerId, DeleteRecordsRequest, FindCoordinatorRequest, ListOffsetsRequest, OffsetForLeaderEpochRequest,
 };
-use protocol::api::{DeleteRecordsEntry, DeleteRecordsReply, DeleteRecordsRequest as NativeRequest, Message};
+use protocol::api::{
+    DeleteRecordsEntry, DeleteRecordsReply, DeleteRecordsRequest as NativeRequest, ListOffsetsEntry,
+    ListOffsetsReply, ListOffsetsRequest as NativeListOffsets, Message, OffsetSpec,
+};
 use protocol::batch::{BatchBuilder, Codec};
 use protocol::model::{ErrorCode, PartitionIndex, Timestamp};
 
 use crate::client::{Kafka, broker, broker_with, fetch_of, fetched, text, topic_name};
 use crate::raw::{Answer, Raw};
+use crate::refusals::sealed;
 
 pub fn list_of(topic: &str, at: &[(i32, i64)]) -> ListOffsetsRequest {
     let partition = |(index, timestamp): &(i32, i64)| {
@@ -28,8 +32,20 @@ pub fn list_of(topic: &str, at: &[(i32, i64)]) -> ListOffsetsRequest {
     ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic])
 }
 
-/// Error, offset and timestamp of each partition.
+/// Error, offset and timestamp of each partition; one that is asked about more than once is asked about in
+/// more than one request.
 fn list(kafka: &mut Kafka, version: i16, at: &[(i32, i64)]) -> Vec<(i16, i64, i64)> {
+    let is_new = |place: usize| at[..place].iter().all(|(index, _)| *index != at[place].0);
+    let new = (0..at.len()).take_while(|place| is_new(*place)).count();
+    let (first, rest) = at.split_at(new);
+    let mut found = list_at_once(kafka, version, first);
+    if !rest.is_empty() {
+        found.extend(list(kafka, version, rest));
+    }
+    found
+}
+
+fn list_at_once(kafka: &mut Kafka, version: i16, at: &[(i32, i64)]) -> Vec<(i16, i64, i64)> {
     let response = kafka.call(version, &list_of("t", at));
     let partitions = &response.topics[0].partitions;
     assert!(partitions.iter().zip(at).all(|(one, (index, _))| one.partition_index == *index));
@@ -84,6 +100,68 @@ fn offsets_are_listed_by_place_and_by_time_in_every_version() {
         list(&mut kafka, 7, &[(2, LATEST), (-1, EARLIEST), (0, LATEST)]),
         [(3, -1, -1), (3, -1, -1), (0, 3, -1)]
     );
+}
+
+/// As with Kafka, which answers 42 to each copy; here it also spares taking the same batch apart once for
+/// each.
+#[test]
+fn a_partition_that_is_named_twice_is_refused_and_the_others_are_not() {
+    let broker = broker(2);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 3);
+    (0..3).for_each(|partition| produce_at(&mut kafka, partition, &[1000]));
+    let twice = (42, -1, -1);
+    for version in 1..=7 {
+        let at = [(0, 5), (1, 5), (0, LATEST), (2, LATEST), (0, 5), (9, 5)];
+        let expected = [twice, (0, 0, 1000), twice, (0, 1, -1), twice, (3, -1, -1)];
+        assert_eq!(list_at_once(&mut kafka, version, &at), expected, "version {version}");
+    }
+    // Also if the topic is named twice, and not its partition.
+    let mut request = list_of("t", &[(0, 5), (1, 5)]);
+    request.topics.extend(list_of("t", &[(1, LATEST)]).topics);
+    let response = kafka.call(7, &request);
+    let errors = response.topics.iter().flat_map(|topic| &topic.partitions).map(|one| one.error_code);
+    assert_eq!(errors.collect::<Vec<_>>(), [0, 42, 42]);
+
+    let mut raw = Raw::connect(broker.addr());
+    let topic = raw.topic_id("t");
+    let entry = |partition, spec| {
+        let partition = PartitionIndex::new(partition);
+        ListOffsetsEntry { topic, partition, leader_epoch: None, spec }
+    };
+    let partitions = [0, 1, 0].map(|partition| entry(partition, OffsetSpec::MaxTimestamp)).to_vec();
+    let answer = raw.call(&NativeListOffsets { partitions });
+    let Answer::Reply(_, body) = answer else { panic!("{answer:?}") };
+    let reply = ListOffsetsReply::read(&body).unwrap();
+    let errors: Vec<_> = reply.partitions.iter().map(|one| one.error).collect();
+    assert_eq!(errors, [ErrorCode::InvalidRequest, ErrorCode::None, ErrorCode::InvalidRequest]);
+}
+
+/// A batch whose compressed records are not records is its producer's business; a time is found behind it, and
+/// in it by what its header says.
+#[test]
+fn a_time_is_found_in_and_behind_a_batch_that_nobody_can_unpack() {
+    let broker = broker(2);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 2);
+    for partition in [0, 1] {
+        produce_at(&mut kafka, partition, &[1000]);
+        let mut builder = BatchBuilder::new(Codec::Lz4);
+        for time in [2000, 3000] {
+            builder.try_append(Timestamp::from_millis(time), None, Some(&[7; 100]), &[]).unwrap();
+        }
+        let mut bad = builder.finish().to_vec();
+        bad[61..].fill(0xff);
+        assert_eq!(kafka.produce("t", partition, &sealed(bad)).error_code, 0, "it is not looked into");
+        produce_at(&mut kafka, partition, &[4000]);
+        let at = [500, 1000, 1001, 2000, 3000, 3001, 4000, 4001, MAX].map(|time| (partition, time));
+        let in_it = (0, 1, 3000);
+        let behind = (0, 3, 4000);
+        let expected = [(0, 0, 1000), (0, 0, 1000), in_it, in_it, in_it, behind, behind, (0, -1, -1), behind];
+        assert_eq!(list(&mut kafka, 7, &at), expected);
+        assert_eq!(delete_records(&mut kafka, 2, "t", partition, 2), (0, 2));
+        assert_eq!(list(&mut kafka, 7, &[(partition, 0)]), [(0, 2, 3000)], "of what is left of it");
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What a produce is refused with, in Kafka's codes, and what an idempotent producer is told.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use kafka_protocol::messages::{
     InitProducerIdRequest, MetadataRequest, ProduceRequest, ProducerId, TransactionalId,
@@ -8,13 +10,20 @@ use protocol::api::Acks;
 use protocol::batch::{BatchBuilder, Codec};
 use protocol::model::{ErrorCode, ProducerEpoch, ProducerId as NativeId, Sequence, Timestamp};
 
-use crate::client::{Kafka, broker, fetch_of, fetched, produce_of, text};
+use ringlog_client::{Client, Offset, Record};
+
+use crate::client::{Kafka, broker, broker_with, fetch_of, fetched, produce_of, text};
 use crate::raw::{Raw, batch};
 
 /// The batch with a byte changed, and its checksum true again.
 fn changed(set: &Bytes, at: usize, byte: u8) -> Bytes {
     let mut bytes = set.to_vec();
     bytes[at] = byte;
+    sealed(bytes)
+}
+
+/// The batch with a checksum that is true.
+pub fn sealed(mut bytes: Vec<u8>) -> Bytes {
     let crc = crc32c(&bytes[21..]);
     bytes[17..21].copy_from_slice(&crc.to_be_bytes());
     bytes.into()
@@ -35,7 +44,9 @@ fn a_bad_set_is_refused_with_kafkas_code_and_nothing_of_it_is_stored() {
     let mut corrupt = good.to_vec();
     *corrupt.last_mut().unwrap() ^= 1;
     let two = Bytes::from([&good[..], &good[..]].concat());
-    let cases: [(&str, Option<Bytes>, i16); 9] = [
+    let mut no_record = good.to_vec();
+    no_record[62..].fill(0xff);
+    let cases: [(&str, Option<Bytes>, i16); 11] = [
         ("corrupt", Some(corrupt.into()), 2),
         ("too large", Some(batch(&[&vec![1; 2 << 20]])), 10),
         ("null", None, 87),
@@ -43,6 +54,8 @@ fn a_bad_set_is_refused_with_kafkas_code_and_nothing_of_it_is_stored() {
         ("cut off", Some(good.slice(..good.len() - 1)), 2),
         ("magic 1", Some(changed(&good, 16, 1)), 87),
         ("control", Some(changed(&good, 22, 0x20)), 87),
+        ("control and transactional", Some(changed(&good, 22, 0x30)), 53),
+        ("a record of ff", Some(sealed(no_record)), 87),
         ("a count that lies", Some(changed(&good, 60, 9)), 87),
         ("two batches", Some(two), 87),
     ];
@@ -217,6 +230,12 @@ fn an_idempotent_producer_is_told_what_kafka_tells_it() {
         assert_eq!(send(1, 5, 1), (45, -1), "a new epoch begins at 0");
         assert_eq!(send(1, 0, 1), (0, 5));
         assert_eq!(send(0, 5, 1), (47, -1), "an old epoch");
+        // It wrote nothing here, or that was forgotten. Where the log begins must be told with it: else Kafka's
+        // own client sends the same again.
+        let unknown = kafka.produce("t", partition, &sequenced(ids[1], 0, 5, 1));
+        assert_eq!((unknown.error_code, unknown.base_offset, unknown.log_start_offset), (59, -1, 0));
+        let answer = kafka.produce("t", partition, &sequenced(ids[1], 1, 0, 1));
+        assert_eq!((answer.error_code, answer.base_offset), (0, 6), "its next epoch");
     }
     // Without a transaction Kafka looks at neither, whosever the id is, and gives a new one.
     let mut given = std::collections::HashSet::from([id]);
@@ -229,6 +248,65 @@ fn an_idempotent_producer_is_told_what_kafka_tells_it() {
         assert_eq!(init(&mut kafka, 4, id, epoch), (42, -1, -1), "one without the other");
     }
     assert_eq!(fetched(&kafka.fetch(&fetch_of("t", &[(0, 5)])))[0].0, 0);
+}
+
+/// A batch with a gap tells which of the two it is, and changes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_that_was_silent_too_long_goes_on_in_its_next_epoch() {
+    let broker = broker_with(2, |config| config.topic_defaults.config.producer_expiration_ms = 1000);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 1);
+    let client = Client::connect(broker.addr().to_string()).await.unwrap();
+    let native = client.producer().build().unwrap();
+    let record = || Record::to("t").partition(0).value("native");
+    for offset in [0, 1] {
+        let delivery = native.send(record()).await.unwrap();
+        assert_eq!(delivery.offset, Some(Offset::new(offset)));
+    }
+    let (_, id, _) = init(&mut kafka, 4, -1, -1);
+    assert_eq!(kafka.produce("t", 0, &sequenced(id, 0, 0, 1)).base_offset, 2);
+    let begun = Instant::now();
+    let gap = sequenced(id, 0, 9, 1);
+    while kafka.produce("t", 0, &gap).error_code == 45 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "nothing is forgotten");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let forgotten = kafka.produce("t", 0, &sequenced(id, 0, 1, 1));
+    assert_eq!((forgotten.error_code, forgotten.log_start_offset), (59, 0));
+    let (error, again, epoch) = init(&mut kafka, 4, id, 0);
+    assert_eq!((error, again, epoch), (0, id, 1));
+    assert_eq!(kafka.produce("t", 0, &sequenced(id, epoch, 0, 1)).base_offset, 3);
+    let delivery = native.send(record()).await.expect("ours does so by itself");
+    assert_eq!(delivery.offset, Some(Offset::new(4)));
+}
+
+/// There is nobody who would commit or abort them; those beside them are taken.
+#[test]
+fn records_of_a_transaction_are_refused() {
+    let broker = broker(2);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 2);
+    let (_, id, _) = init(&mut kafka, 4, -1, -1);
+    let good = batch(&[b"good"]);
+    let of_transaction = changed(&sequenced(id, 0, 0, 1), 22, 0x10);
+    let errors = |kafka: &mut Kafka, version, request: &ProduceRequest| -> Vec<i16> {
+        let response = kafka.call(version, request);
+        response.responses[0].partition_responses.iter().map(|one| one.error_code).collect()
+    };
+    for version in 3..=11 {
+        let sets = [(0, Some(of_transaction.clone())), (1, Some(good.clone())), (9, Some(good.clone()))];
+        assert_eq!(errors(&mut kafka, version, &produce_of("t", &sets)), [53, 0, 3], "version {version}");
+        let sets = [(0, Some(good.clone())), (1, Some(of_transaction.clone()))];
+        let request = produce_of("t", &sets).with_transactional_id(Some(TransactionalId(text("tx"))));
+        assert_eq!(errors(&mut kafka, version, &request), [53, 53], "version {version}");
+    }
+    assert_eq!(kafka.produce("t", 0, &good).base_offset, 0, "nothing of them was stored");
+    assert_eq!(kafka.produce("t", 1, &good).base_offset, 9);
+    let mut raw = Raw::connect(broker.addr());
+    let topic = raw.topic_id("t");
+    assert_eq!(raw.produce(topic, 0, &of_transaction), (ErrorCode::InvalidRecord, None));
+    kafka.send(9, &produce_of("t", &[(0, Some(of_transaction))]).with_acks(0));
+    assert!(kafka.is_closed(), "without acks, the connection ends");
 }
 
 /// Neither retried for a minute nor taken for a missing coordinator: the application learns at once.

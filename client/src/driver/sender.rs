@@ -365,7 +365,8 @@ impl Sender {
     fn refuse(&self, flight: &Flight, code: ErrorCode) {
         let queue = &flight.queue;
         let refused = match code {
-            ErrorCode::OutOfOrderSequenceNumber => {
+            // Of a producer that was forgotten the broker misses every batch before this one.
+            ErrorCode::OutOfOrderSequenceNumber | ErrorCode::UnknownProducerId => {
                 let error: Arc<str> = code.to_string().into();
                 lock(&queue.queue).handle_out_of_order(Instant::now(), flight.id, &error, jitter())
             }

@@ -32,11 +32,13 @@ pub enum BatchError {
     TooLarge { len: usize, max: usize },
     #[error("only a broker writes control batches")]
     Control,
+    #[error("there are no transactions")]
+    Transactional,
     #[error("only a broker sets log-append timestamps")]
     LogAppendTime,
     #[error("producer id, producer epoch and sequence do not go together")]
     Producer,
-    #[error("the records are not as many as the header says, or their lengths do not add up")]
+    #[error("the records are not as many as the header says, or cannot be read")]
     RecordCount,
 }
 
@@ -52,6 +54,7 @@ impl BatchError {
             | BatchError::NegativeOffset
             | BatchError::OffsetOverflow
             | BatchError::Control
+            | BatchError::Transactional
             | BatchError::LogAppendTime
             | BatchError::Producer
             | BatchError::RecordCount => ErrorCode::InvalidRecord,

@@ -205,14 +205,14 @@ fn a_broker_takes_only_what_a_client_may_send() {
     let producer = |id: i64, epoch: i16, sequence: i32| {
         [&id.to_be_bytes()[..], &epoch.to_be_bytes(), &sequence.to_be_bytes()].concat()
     };
-    let cases: [Edit<'_>; 17] = [
+    let cases: [Edit<'_>; 21] = [
         (57, &[0; 4], true, Err(BatchError::Counts)),
         (23, &[0, 0, 0, 1], true, Err(BatchError::Counts)),
         (0, &[0, 0, 0, 9], true, Ok(())),
         (73, b"y", false, Err(BatchError::Crc)),
         (22, &[0x20], true, Err(BatchError::Control)),
         (22, &[0x08], true, Err(BatchError::LogAppendTime)),
-        (22, &[0x10], true, Err(BatchError::Producer)),
+        (22, &[0x10], true, Err(BatchError::Transactional)),
         (43, &producer(5, 0, 0), true, Ok(())),
         (43, &producer(5, 0, -1), true, Err(BatchError::Producer)),
         (43, &producer(5, -1, 0), true, Err(BatchError::Producer)),
@@ -222,6 +222,11 @@ fn a_broker_takes_only_what_a_client_may_send() {
         (61, &[0x1a], true, Err(BatchError::RecordCount)),
         (61, &[0x01], true, Err(BatchError::RecordCount)),
         (62, &[0xff], true, Ok(())),
+        // Attributes, Δtimestamp, Δoffset, lengths of key and value, …: everything in the record.
+        (63, &[0xff; 11], true, Err(BatchError::RecordCount)),
+        (64, &[0x02], true, Err(BatchError::RecordCount)),
+        (65, &[0x7e], true, Err(BatchError::RecordCount)),
+        (67, &[0x7e], true, Err(BatchError::RecordCount)),
         (23, &[0, 0, 0, 0], true, Ok(())),
     ];
     for (at, bytes, sealed, result) in cases {

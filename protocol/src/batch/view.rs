@@ -15,6 +15,7 @@ use super::error::BatchError;
 use super::header::{
     self, BatchHeader, CODEC_BITS, CONTROL_BIT, DELETE_HORIZON_BIT, LOG_APPEND_TIME_BIT, TRANSACTIONAL_BIT,
 };
+use super::record::RecordIter;
 use super::varint;
 use crate::model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, RecordCount, Sequence, Timestamp};
 
@@ -202,20 +203,33 @@ impl<'a> Batch<'a> {
         if self.is_control() {
             return Err(BatchError::Control);
         }
+        if self.is_transactional() {
+            return Err(BatchError::Transactional);
+        }
         if self.timestamp_type() == TimestampType::LogAppend {
             return Err(BatchError::LogAppendTime);
         }
         self.check_producer()?;
-        self.check_record_count()
+        self.check_records()
     }
 
-    /// No producer id, or one with an epoch and a sequence; a transaction has a producer id.
+    /// No producer id, or one with an epoch and a sequence.
     fn check_producer(&self) -> Result<(), BatchError> {
         let fits = match self.producer_id() {
-            ProducerId::NONE => !self.is_transactional(),
+            ProducerId::NONE => true,
             id => 0 <= id.get() && 0 <= self.producer_epoch().get() && 0 <= self.base_sequence().get(),
         };
         if fits { Ok(()) } else { Err(BatchError::Producer) }
+    }
+
+    /// Reads every record: as many as the header says, their offsets in order, every length within its
+    /// record, no byte left over. Compressed batches pass unseen.
+    fn check_records(&self) -> Result<(), BatchError> {
+        if self.codec() != Codec::None {
+            return Ok(());
+        }
+        let mut records = RecordIter::new(self, self.records_bytes());
+        if records.all(|record| record.is_ok()) { Ok(()) } else { Err(BatchError::RecordCount) }
     }
 
     /// Steps from record to record by their lengths, without reading them: as many as the header

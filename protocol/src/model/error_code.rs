@@ -72,6 +72,7 @@ error_codes! {
     OutOfOrderSequenceNumber = 45, false, "the batch does not follow the producer's last one";
     InvalidProducerEpoch = 47, false, "a newer epoch of the producer has written";
     StorageError = 56, true, "the partition's disk failed; see the broker's log";
+    UnknownProducerId = 59, false, "the partition does not know the producer, or no more: begin a new epoch";
     NonEmptyGroup = 68, false, "the group has members";
     GroupIdNotFound = 69, false, "there is no such group";
     FencedLeaderEpoch = 74, true, "the request's leader epoch is older than the partition's";

@@ -96,6 +96,9 @@ pub enum AppendError {
     /// The batch does not follow the producer's last one (KIP-98).
     #[error("producer {producer} sent sequence {found} where {expected} follows")]
     OutOfOrderSequence { producer: i64, expected: i32, found: i32 },
+    /// The log knows nothing of the producer, or no more, and the batch is not its first.
+    #[error("producer {producer} is not known, and begins at sequence {found}")]
+    UnknownProducer { producer: i64, found: i32 },
     /// A newer epoch of the producer has written.
     #[error("producer {producer} has epoch {current}, not {found}")]
     ProducerFenced { producer: i64, current: i16, found: i16 },

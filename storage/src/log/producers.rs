@@ -6,7 +6,8 @@
 //!        batch 31 …      ─▶ a gap: OutOfOrderSequence
 //!
 //! The rules are KIP-98's: five batches are remembered, because a client has at most five under way; an
-//! epoch must not go back, and a new one begins at sequence 0. So does a producer that is not known.
+//! epoch must not go back, and a new one begins at sequence 0. So does a producer that is not known, else
+//! it is told so: UnknownProducer, upon which clients begin a new epoch if nothing can be stored twice.
 //! Kafka lets that one begin anywhere, because there retention takes the memory of a producer with its
 //! records; here it outlives them, and a batch whose predecessor was refused cannot overtake it.
 //! The state is a function of the log alone: recovery applies the same batches and gets the same.
@@ -76,7 +77,12 @@ impl ProducerStates {
         if id == ProducerId::NONE {
             return Ok(Sequencing::New);
         }
-        let Some(producer) = self.producers.get(&id) else { return follows(id, 0, first) };
+        let Some(producer) = self.producers.get(&id) else {
+            return match first {
+                0 => Ok(Sequencing::New),
+                found => Err(AppendError::UnknownProducer { producer: id.get(), found }),
+            };
+        };
         if epoch < producer.epoch {
             let (current, found) = (producer.epoch.get(), epoch.get());
             return Err(AppendError::ProducerFenced { producer: id.get(), current, found });
@@ -235,7 +241,9 @@ mod tests {
         assert_eq!(expected(offer(&mut states, &batch(7, 0, 0, 2), 900)), 12, "the sixth is forgotten");
         assert_eq!(expected(offer(&mut states, &batch(7, 0, 13, 2), 900)), 12);
         assert_eq!(expected(offer(&mut states, &batch(7, 0, 2, 1), 900)), 12, "not the batch it was");
-        assert_eq!(expected(offer(&mut states, &batch(8, 0, 50, 2), 900)), 0, "unknown");
+        let unknown = Err(AppendError::UnknownProducer { producer: 8, found: 50 });
+        assert_eq!(offer(&mut states, &batch(8, 0, 50, 2), 900), unknown);
+        assert_eq!(offer(&mut states, &batch(8, 0, 0, 2), 900), Ok(Sequencing::New));
     }
 
     #[test]
@@ -276,5 +284,7 @@ mod tests {
         assert_eq!(ProducerStates::from_bytes(&[0; 19]), None, "a producer without batches");
         states.expire(Timestamp::from_millis(1001));
         assert!(states.is_empty());
+        let forgotten = Err(AppendError::UnknownProducer { producer: 3, found: 4 });
+        assert_eq!(offer(&mut states, &batch(3, 0, 4, 1), 9), forgotten);
     }
 }

@@ -163,7 +163,8 @@ impl Story {
         metadata: &str,
     ) -> ErrorCode {
         let partition = PartitionIndex::new(0);
-        let one = CommitPartition { partition, offset: Offset::new(offset), leader_epoch: None, metadata };
+        let one =
+            CommitPartition { partition, offset: Some(Offset::new(offset)), leader_epoch: None, metadata };
         let topics: &[(&str, &[CommitPartition<'_>])] = &[(TOPIC, &[one])];
         let commit = Commit { group, generation: Generation(generation), member, instance, topics };
         let to =

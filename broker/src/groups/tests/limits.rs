@@ -48,7 +48,7 @@ fn a_commit_that_repeats_a_partition_must_still_be_a_batch() {
     let mut story = Story::new(GroupConfig { group_bytes_max: 4000, ..config() });
     let one = CommitPartition {
         partition: PartitionIndex::new(0),
-        offset: Offset::new(1),
+        offset: Some(Offset::new(1)),
         leader_epoch: None,
         metadata: "",
     };
@@ -79,7 +79,7 @@ fn a_tick_writes_a_bounded_batch_and_the_rest_is_due_at_once() {
     let metadata = "m".repeat(100);
     let partition = |at| CommitPartition {
         partition: PartitionIndex::new(at),
-        offset: Offset::new(1),
+        offset: Some(Offset::new(1)),
         leader_epoch: None,
         metadata: &metadata,
     };

@@ -68,7 +68,8 @@ fn ten_thousand_groups() {
         coordinator.sync(&sync, ReplyTo(0), now, &mut effects);
         settled(&mut coordinator, now, effects);
         let partition = protocol::model::PartitionIndex::new(0);
-        let one = CommitPartition { partition, offset: Offset::new(1), leader_epoch: None, metadata: "" };
+        let one =
+            CommitPartition { partition, offset: Some(Offset::new(1)), leader_epoch: None, metadata: "" };
         let topics: &[(&str, &[CommitPartition<'_>])] = &[(TOPIC, &[one])];
         let mut effects = Effects::default();
         let commit = Commit { group, generation, member, instance, topics };

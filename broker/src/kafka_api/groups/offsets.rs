@@ -29,7 +29,8 @@ use crate::shard::{GroupAsk, GroupCall, Waiting};
 pub fn offset_commit(call: Call<'_>) -> Result<(), Malformed> {
     let request: OffsetCommitRequest<'_> = call.parse()?;
     let view = call.shard.view();
-    let (mut layout, mut entries, mut unknown) = (Layout::default(), Vec::new(), Vec::new());
+    let (mut layout, mut entries) = (Layout::default(), Vec::new());
+    let (mut unknown, mut without) = (Vec::new(), Vec::new());
     let mut places = 0..;
     for topic in request.topics.iter() {
         let found = Topic::find(&view, topic.name);
@@ -43,11 +44,13 @@ pub fn offset_commit(call: Call<'_>) -> Result<(), Malformed> {
                 unknown.push(place);
                 continue;
             }
+            let offset = Offset::from_wire(partition.offset);
+            // Kafka stores what it is told, and its clients take less than nothing for none.
+            without.extend(offset.is_none().then_some(entries.len()));
             entries.push(OffsetCommitEntry {
                 topic: topic.name.to_owned(),
                 partition: index,
-                // Kafka stores what it is told; we have no place for less than nothing.
-                offset: Offset::from_wire(partition.offset).unwrap_or(Offset::ZERO),
+                offset: offset.unwrap_or(Offset::ZERO),
                 leader_epoch: epoch(partition.leader_epoch),
                 metadata: partition.metadata.map(str::to_owned),
             });
@@ -62,7 +65,8 @@ pub fn offset_commit(call: Call<'_>) -> Result<(), Malformed> {
     };
     let waiting = Waiting::Group { names: Vec::new(), unknown, replies: vec![None] };
     let asked = call.asked(Shape::Partitions(layout));
-    handlers::ask_one(call.shard, call.connection, asked, waiting, request.group, GroupCall::Commit(commit));
+    let commit = GroupCall::Commit { request: commit, without };
+    handlers::ask_one(call.shard, call.connection, asked, waiting, request.group, commit);
     Ok(())
 }
 

@@ -181,7 +181,7 @@ impl World {
         let is_zombie = who.as_ref().is_some_and(|who| self.was_told_better(who));
         let one = CommitPartition {
             partition: PartitionIndex::new(partition as u32),
-            offset: Offset::new(offset),
+            offset: Some(Offset::new(offset)),
             leader_epoch: None,
             metadata: "",
         };
