@@ -116,7 +116,7 @@ fn a_commit_of_less_than_nothing_takes_the_offset_away() {
     kafka.create_topic("t", 3);
     wait_for_groups(&mut kafka);
     let none = (-1, String::new(), 0);
-    for (version, negative) in [(2, -1), (5, -2), (8, i64::MIN)] {
+    for (version, negative) in [(2, -1), (5, -3), (8, i64::MIN)] {
         let of = format!("g{version}");
         let all = |kafka: &mut Kafka| fetch(kafka, 8, &of, &[("t", 0), ("t", 1), ("t", 2)]);
         assert_eq!(commit(&mut kafka, version, &of, &[("t", 0, negative)], ""), [0], "nothing is there yet");
@@ -127,6 +127,9 @@ fn a_commit_of_less_than_nothing_takes_the_offset_away() {
         assert_eq!(all(&mut kafka), [(10, String::new(), 0), none.clone(), none.clone()]);
         assert_eq!(commit(&mut kafka, version, &of, &[("t", 1, 0)], ""), [0]);
         assert_eq!(all(&mut kafka)[1].0, 0, "nothing at all is not less than nothing");
+        assert_eq!(commit(&mut kafka, version, &of, &[("t", 1, 5)], ""), [0]);
+        assert_eq!(commit(&mut kafka, version, &of, &[("t", 1, -2)], ""), [0]);
+        assert_eq!(all(&mut kafka)[1].0, 0, "kafkajs's word for the beginning");
     }
 }
 

@@ -9,9 +9,11 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use kafka::Api;
+use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::{
-    AlterConfigsRequest, ApiKey, ApiVersionsRequest, CreateTopicsRequest, GroupId, HeartbeatRequest,
+    ApiKey, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, GroupId, HeartbeatRequest,
     JoinGroupRequest, MetadataRequest, RequestHeader,
 };
 use kafka_protocol::protocol::{Encodable, HeaderVersion};
@@ -21,6 +23,8 @@ use crate::client::{Kafka, broker, fetch_of, fetched, frame, produce_of, text, t
 use crate::groups::wait_for_groups;
 use crate::offsets::list_of;
 use crate::raw::{Raw, batch};
+use crate::requests;
+use crate::tape::Tape;
 
 /// What the process may grow by: buffers of connections, and what shards promise to requests.
 const GROWTH_MAX: u64 = 512 << 20;
@@ -40,8 +44,8 @@ impl Random {
     }
 }
 
-/// Valid requests, in every version that is served.
-fn seeds() -> Vec<Vec<u8>> {
+/// Valid requests of every api, in every version that is served.
+fn seeds(random: &mut Random) -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     let set = Some(batch(&[b"hostile"]));
     let produce = produce_of("hostile", &[(0, set.clone()), (1, set)]);
@@ -59,10 +63,43 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds.extend(
         (0..=4).map(|version| frame(version, 7, &HeartbeatRequest::default().with_group_id(group.clone()))),
     );
-    seeds.extend((0..=2).map(|version| frame(version, 7, &AlterConfigsRequest::default())));
-    seeds.extend((0..=4).map(|version| frame(version, 7, &ApiVersionsRequest::default())));
+    let grow = CreatePartitionsTopic::default().with_name(topic_name("hostile")).with_count(3);
+    let grow = CreatePartitionsRequest::default().with_topics(vec![grow]).with_validate_only(true);
+    seeds.extend((0..=3).map(|version| frame(version, 7, &grow)));
+    seeds.extend(any_contents(random));
     seeds.extend(every_api());
     seeds
+}
+
+/// Random contents, some of them about topics that exist. None that make partitions, or fetches that wait for
+/// days: those above make few, and wait a little.
+fn any_contents(random: &mut Random) -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    for (api, version) in requests::served() {
+        if matches!(api, Api::CreateTopics | Api::CreatePartitions | Api::Fetch) {
+            continue;
+        }
+        let key = ApiKey::iter().find(|key| *key as i16 == api.key()).expect("it is one of Kafka's");
+        for _ in 0..3 {
+            let mut tape = Tape::new((0..400).map(|_| random.next() as u8).collect());
+            frames.push(framed(key, version, &requests::random(api, version, &mut tape)));
+        }
+    }
+    frames
+}
+
+fn framed(key: ApiKey, version: i16, body: &[u8]) -> Vec<u8> {
+    let mut out = bytes::BytesMut::from(&[0; 4][..]);
+    let header = RequestHeader::default()
+        .with_request_api_key(key as i16)
+        .with_request_api_version(version)
+        .with_correlation_id(7)
+        .with_client_id(Some(text("hostile")));
+    header.encode(&mut out, key.request_header_version(version)).unwrap();
+    out.extend_from_slice(body);
+    let len = i32::try_from(out.len() - 4).unwrap();
+    out[..4].copy_from_slice(&len.to_be_bytes());
+    out.to_vec()
 }
 
 /// A header of every api and version, and bytes that may be its body.
@@ -70,17 +107,8 @@ fn every_api() -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     for key in ApiKey::iter() {
         for version in 0..=14 {
-            let mut out = bytes::BytesMut::from(&[0; 4][..]);
-            let header = RequestHeader::default()
-                .with_request_api_key(key as i16)
-                .with_request_api_version(version)
-                .with_correlation_id(7)
-                .with_client_id(Some(text("hostile")));
-            header.encode(&mut out, key.request_header_version(version)).unwrap();
-            out.extend_from_slice(b"\0\0\0\x01\0\x07hostile\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0");
-            let len = i32::try_from(out.len() - 4).unwrap();
-            out[..4].copy_from_slice(&len.to_be_bytes());
-            frames.push(out.to_vec());
+            let body = b"\0\0\0\x01\0\x07hostile\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0";
+            frames.push(framed(key, version, body));
         }
     }
     frames
@@ -112,7 +140,8 @@ fn mutated(random: &mut Random, seed: &[u8]) -> Vec<u8> {
 
 /// Sends until the time is over; each connection as long as the broker wants it.
 fn attack(addr: SocketAddr, seed: u64, until: Instant, sent: &AtomicU64) {
-    let (mut random, seeds) = (Random(seed), seeds());
+    let mut random = Random(seed);
+    let seeds = seeds(&mut random);
     while Instant::now() < until {
         let mut kafka = Kafka::to(addr);
         for _ in 0..=random.below(30) {
@@ -168,7 +197,10 @@ fn a_storm_of_bad_requests_hurts_nobody() {
     let broker = broker(2);
     let mut kafka = Kafka::connect(&broker);
     kafka.create_topic("good", 1);
-    kafka.create_topic("hostile", 2);
+    // What the tape of random contents calls its topics, too.
+    for name in ["hostile", "orders", "a"] {
+        kafka.create_topic(name, 2);
+    }
     wait_for_groups(&mut kafka);
     let before = memory();
     let (done, sent) = (AtomicBool::new(false), AtomicU64::new(0));

@@ -23,6 +23,18 @@ mod configs;
 
 mod greedy;
 
+#[path = "../../../kafka/tests/differential/tape.rs"]
+mod tape;
+
+#[path = "../../../kafka/tests/differential/requests.rs"]
+mod requests;
+
+#[path = "../../../kafka/tests/differential/group_requests.rs"]
+mod group_requests;
+
+#[path = "../../../kafka/tests/differential/cold_requests.rs"]
+mod cold_requests;
+
 mod groups;
 
 mod members;

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use kafka::messages::list_offsets::EARLIEST;
 use kafka::messages::{
     CommittedPartition, FetchedGroup, FetchedOffset, GroupOffsets, OfTopic, OffsetCommitRequest,
     OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse,
@@ -44,8 +45,12 @@ pub fn offset_commit(call: Call<'_>) -> Result<(), Malformed> {
                 unknown.push(place);
                 continue;
             }
-            let offset = Offset::from_wire(partition.offset);
-            // Kafka stores what it is told, and its clients take less than nothing for none.
+            // Kafka stores any number. kafkajs commits what is asked of ListOffsets for the beginning, and takes
+            // it for that; other clients take less than nothing for none.
+            let offset = match partition.offset {
+                EARLIEST => Some(Offset::ZERO),
+                offset => Offset::from_wire(offset),
+            };
             without.extend(offset.is_none().then_some(entries.len()));
             entries.push(OffsetCommitEntry {
                 topic: topic.name.to_owned(),
