@@ -21,6 +21,8 @@ pub struct ShardCounters {
     pub connections_now: Cell<u64>,
     /// Connections handed over to the shard they asked for.
     pub handed_over: Cell<u64>,
+    /// Connections ended because their peers said nothing for too long.
+    pub overdue_connections: Cell<u64>,
     pub requests: Cell<u64>,
     /// Of them, those of Kafka's clients.
     pub kafka_requests: Cell<u64>,
@@ -66,6 +68,7 @@ impl ShardCounters {
             ("connections", &self.connections),
             ("connections_now", &self.connections_now),
             ("handed_over", &self.handed_over),
+            ("overdue_connections", &self.overdue_connections),
             ("requests", &self.requests),
             ("kafka_requests", &self.kafka_requests),
             ("forwarded_requests", &self.forwarded_requests),

@@ -125,6 +125,9 @@ keys! {
     KAFKA_AUTO_CREATE_TOPICS: bool = "kafka.auto_create_topics", "false", None,
         "Whether a topic that a Kafka client asks for is made, with the defaults of `topic.*` (Kafka's \
          `auto.create.topics.enable`). A misspelt name is then a new topic.";
+    KAFKA_CONNECTIONS_IDLE_MAX: Duration = "kafka.connections_idle_max", "10min", Some((1_000_000, 604_800_000_000)),
+        "How long a connection of a Kafka client may be without a request before it is closed (Kafka's \
+         `connections.max.idle.ms`). Clients connect again when they have something to say.";
 
     CPUS: Cpus = "shards.cpus", "all", None,
         "Cores to run on, one shard pinned to each: `all` that the process may use (its affinity mask, \

@@ -110,6 +110,8 @@ pub struct KafkaConfig {
     pub advertised: Option<(String, u16)>,
     /// `kafka.auto_create_topics`: whether a topic is made when a client asks for it; false.
     pub auto_create_topics: bool,
+    /// `kafka.connections_idle_max`: a connection without a request is closed after this; 10 min.
+    pub connections_idle_max: Duration,
 }
 
 /// How a line of the log looks.

@@ -71,6 +71,7 @@ fn resolve(raw: &mut RawConfig) -> Config {
             listen: raw.get(&keys::KAFKA_LISTEN).0,
             advertised: raw.get(&keys::KAFKA_ADVERTISED).0,
             auto_create_topics: raw.get(&keys::KAFKA_AUTO_CREATE_TOPICS),
+            connections_idle_max: raw.get(&keys::KAFKA_CONNECTIONS_IDLE_MAX),
         },
         cpus,
         io_memory: bytes(raw.get(&keys::IO_MEMORY)),

@@ -11,6 +11,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Instant;
 
 use crate::runtime::Notify;
 use crate::runtime::net::Socket;
@@ -27,6 +28,9 @@ pub use order::Turn;
 
 mod receive_buffer;
 
+mod patience;
+use patience::Patience;
+
 mod reader;
 pub use reader::{Admission, Service, serve, serve_kafka};
 
@@ -39,6 +43,7 @@ pub struct Connection {
     reading: Cell<usize>,
     /// The outbox grew, shrank, or the connection closed.
     changed: Notify,
+    patience: Patience,
     closed: Cell<bool>,
     /// Whether the connection stands in its shard's list of those with replies to send.
     listed: Cell<bool>,
@@ -54,6 +59,7 @@ impl Connection {
             order: RefCell::default(),
             reading: Cell::new(0),
             changed: Notify::default(),
+            patience: Patience::default(),
             closed: Cell::new(false),
             listed: Cell::new(false),
             writer_at_work: Cell::new(false),
@@ -176,7 +182,23 @@ impl Connection {
 
     /// Waits until the peer has taken its replies, down to `limit` bytes, or the connection closed.
     async fn wait_until_owed_at_most(&self, limit: usize) {
-        self.changed.until(|| (self.closed.get() || self.owed() <= limit).then_some(())).await;
+        let mut least = usize::MAX;
+        let is_taken = || {
+            let owed = self.owed();
+            if owed < least {
+                least = owed;
+                self.patience.await_taking(Instant::now());
+            }
+            (self.closed.get() || owed <= limit).then_some(())
+        };
+        self.changed.until(is_taken).await;
+        self.patience.await_nothing();
+    }
+
+    /// Whether the peer has been waited for long enough, and is gone.
+    pub fn is_overdue(&self, now: Instant) -> bool {
+        let is_owed = || 0 < self.owed() || 0 < self.order.borrow().waiting();
+        self.patience.is_over(now, is_owed())
     }
 
     /// Waits until what the peer has not taken, or is being read for it, leaves it within `limit`, and counts

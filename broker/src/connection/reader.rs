@@ -7,8 +7,11 @@
 //!             then requests ─▶ Service::request
 //!
 //! Memory is promised before it is read (design D9): without credit the reader waits and the peer's
-//! TCP window fills. The bytes of a request are the service's only until `request` returns.
+//! TCP window fills. A buffer that has grown is kept for the next frame while nobody else needs the memory,
+//! and half a second longer than frames come. The bytes of a request are the service's only until
+//! `request` returns.
 
+use std::fmt::Display;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -25,15 +28,8 @@ use crate::runtime;
 /// How long a refused peer may take to read why, before the socket is closed on it.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-/// How long a buffer stays larger than [`RECEIVE_BYTES_MAX`] after the last large frame.
+/// How long a buffer stays larger than that of an idle connection after the last frame.
 const OVERSIZED_FOR: Duration = Duration::from_millis(500);
-
-/// Who says nothing for so long within a frame, or from the beginning, is gone: what is promised to it others
-/// can use.
-const STALL_MAX: Duration = Duration::from_secs(30);
-
-/// Bytes of a frame that have to come in a second, beside [`STALL_MAX`] for the whole of it.
-const RECEIVE_RATE_MIN: u64 = 64 << 10;
 
 /// Requests of one connection that may wait for their replies; librdkafka sends up to a million, unasked.
 const KAFKA_WAITING_MAX: usize = 1024;
@@ -53,6 +49,9 @@ pub trait Service: 'static {
 
     fn hello_timeout(&self) -> Duration;
 
+    /// How long one of Kafka's clients may be idle.
+    fn kafka_idle_max(&self) -> Duration;
+
     /// Judges a Hello and answers it unless the connection goes elsewhere.
     fn hello(&self, connection: &Rc<Connection>, header: FrameHeader, hello: HelloRequest) -> Admission;
 
@@ -69,14 +68,23 @@ pub trait Service: 'static {
     /// Sends replies that are ready.
     fn flush(&self);
 
-    /// Waits until the shard has memory for `bytes` more, and takes it.
+    /// Waits until the shard has memory for `bytes` more that a frame needs, and takes it.
     fn reserve(&self, bytes: usize) -> impl Future<Output = ()>;
+
+    /// Takes memory for `bytes` more if there is plenty.
+    fn try_reserve(&self, bytes: usize) -> bool;
 
     /// Gives memory back.
     fn release(&self, bytes: usize);
 
+    /// Whether others need the memory that a connection keeps for its next frame.
+    fn is_tight(&self) -> bool;
+
     /// Waits until the shard takes requests again: its commits may lag behind its readers.
     fn wait_for_room(&self) -> impl Future<Output = ()>;
+
+    /// Writes to the log why a connection was ended, but not for each of a thousand.
+    fn complain(&self, connection: &Connection, why: &dyn Display);
 }
 
 /// Serves a connection to its end. `received` is what another shard had read of it.
@@ -94,7 +102,9 @@ pub async fn serve<S: Service>(service: Rc<S>, connection: Rc<Connection>, recei
 
 /// Serves a connection of one of Kafka's clients to its end.
 pub async fn serve_kafka<S: Service>(service: Rc<S>, connection: Rc<Connection>) {
-    let mut reader = Reader::new(service, connection, &[], Some(STALL_MAX));
+    connection.patience.await_first_frame(Instant::now());
+    let idle_max = Some(service.kafka_idle_max());
+    let mut reader = Reader::new(service, connection, &[], idle_max);
     reader.run_kafka().await;
     reader.connection.close();
     reader.service.release(reader.reserved);
@@ -104,10 +114,10 @@ struct Reader<S> {
     service: Rc<S>,
     connection: Rc<Connection>,
     buffer: ReceiveBuffer,
-    /// Bytes promised to this connection beyond its smallest buffer.
+    /// Bytes promised to this connection: all of a buffer that has grown.
     reserved: usize,
-    /// How long a peer may pause within a frame, and before its first one.
-    stall_max: Option<Duration>,
+    /// How long the peer may be idle.
+    idle_max: Option<Duration>,
     /// Whether a frame has been received.
     has_spoken: bool,
 }
@@ -117,10 +127,10 @@ impl<S: Service> Reader<S> {
         service: Rc<S>,
         connection: Rc<Connection>,
         received: &[u8],
-        stall_max: Option<Duration>,
+        idle_max: Option<Duration>,
     ) -> Reader<S> {
         let buffer = ReceiveBuffer::new(received);
-        Reader { buffer, reserved: 0, service, connection, stall_max, has_spoken: false }
+        Reader { buffer, reserved: 0, service, connection, idle_max, has_spoken: false }
     }
 
     /// Waits for the Hello. `true` if the connection stays here; `false` if it is another's now.
@@ -200,7 +210,6 @@ impl<S: Service> Reader<S> {
                 self.service.flush();
                 self.connection.wait_until_waiting_at_most(KAFKA_WAITING_MAX - 1).await;
             }
-            self.has_spoken = true;
             let whole = kafka::frame::LENGTH_LEN + len;
             let frame = &self.buffer.unread()[kafka::frame::LENGTH_LEN..whole];
             if let Err(error) = self.service.kafka_request(&self.connection, frame) {
@@ -212,9 +221,8 @@ impl<S: Service> Reader<S> {
     }
 
     /// Kafka has no reply to what cannot be read: the connection ends, and the log tells why.
-    fn give_up(&self, error: &impl std::fmt::Display) {
-        let peer = self.connection.peer_host();
-        tracing::warn!(peer, %error, "a connection to Kafka's port is closed");
+    fn give_up(&self, error: &impl Display) {
+        self.service.complain(&self.connection, error);
         self.service.flush();
     }
 
@@ -241,26 +249,34 @@ impl<S: Service> Reader<S> {
         parse: impl Fn(&[u8]) -> Result<Option<(T, usize)>, E>,
     ) -> Result<Option<T>, E> {
         let (mut filled, mut waited) = (false, Duration::ZERO);
+        let mut is_first_look = true;
         loop {
             if self.connection.is_closed() {
                 return Ok(None);
             }
             let wanted = match parse(self.buffer.unread())? {
-                Some((frame, len)) if len <= self.buffer.unread().len() => return Ok(Some(frame)),
+                Some((frame, len)) if len <= self.buffer.unread().len() => {
+                    self.has_spoken = true;
+                    return Ok(Some(frame));
+                }
                 Some((_, len)) => len,
                 None => head_len,
             };
             // Nothing more can be done with what is here: let the replies go before waiting.
             self.service.flush();
             self.wait_for_peer().await;
-            let capacity = self.grow(wanted, filled).await;
-            let patience = STALL_MAX + Duration::from_secs(wanted as u64 / RECEIVE_RATE_MIN);
-            let begun = Instant::now();
-            let Some((received, room)) = self.read(capacity, patience.saturating_sub(waited)).await else {
+            if std::mem::take(&mut is_first_look) && self.service.is_tight() {
+                self.shrink();
+            }
+            let capacity = self.make_room(wanted, filled).await;
+            let begun = self.begin_to_wait(wanted, waited);
+            let read = self.read(capacity).await;
+            self.connection.patience.await_nothing();
+            let Some((received, room)) = read else {
                 self.shrink();
                 continue;
             };
-            waited += begun.elapsed();
+            waited += begun.map_or(Duration::ZERO, |begun| begun.elapsed());
             if received == 0 {
                 return Ok(None);
             }
@@ -269,41 +285,53 @@ impl<S: Service> Reader<S> {
         }
     }
 
+    /// Notes by when the peer has to say more; since when, if it is in the middle of a frame.
+    fn begin_to_wait(&self, wanted: usize, waited: Duration) -> Option<Instant> {
+        let patience = &self.connection.patience;
+        if !self.buffer.unread().is_empty() {
+            let now = Instant::now();
+            patience.await_rest(now, wanted, waited);
+            return Some(now);
+        }
+        if let (true, Some(idle_max)) = (self.has_spoken, self.idle_max) {
+            patience.await_next(Instant::now(), Some(idle_max));
+        }
+        None
+    }
+
     /// Bytes received, 0 at the end of the stream, and how many there was room for. `None` if a buffer
-    /// that a large frame has left behind was not needed for some time. A peer that has begun a frame is waited
-    /// for no longer than `patience`, if any wait of its has a bound.
-    async fn read(&mut self, capacity: usize, patience: Duration) -> Option<(usize, usize)> {
+    /// that frames have left behind was not needed for some time.
+    async fn read(&mut self, capacity: usize) -> Option<(usize, usize)> {
         let oversized = self.buffer.is_oversized();
-        let is_expected = !self.has_spoken || !self.buffer.unread().is_empty();
-        let stall_max = self.stall_max.filter(|_| is_expected).map(|stall_max| stall_max.min(patience));
         let free = self.buffer.free(capacity);
         let room = free.len();
         let read = self.connection.socket.read(free);
-        let received = match (stall_max, oversized) {
-            (Some(stall_max), _) => runtime::with_timeout(stall_max, read).await.unwrap_or(Ok(0)),
-            (None, false) => read.await,
-            (None, true) => runtime::with_timeout(OVERSIZED_FOR, read).await?,
+        let received = match oversized {
+            false => read.await,
+            true => runtime::with_timeout(OVERSIZED_FOR, read).await?,
         };
         Some((received.unwrap_or(0), room))
     }
 
-    /// Gives back what only large frames need.
+    /// Gives back what neither an idle connection nor the bytes of a frame need that has come in part.
     fn shrink(&mut self) {
-        self.buffer.shrink();
-        let keep = self.buffer.capacity();
-        if keep < self.reserved {
-            self.service.release(self.reserved - keep);
-            self.reserved = keep;
-        }
+        let kept = self.buffer.shrink();
+        self.service.release(self.reserved.saturating_sub(kept));
+        self.reserved = self.reserved.min(kept);
     }
 
-    /// Has the memory promised that the next read needs.
-    async fn grow(&mut self, frame_len: usize, filled: bool) -> usize {
-        let capacity = self.buffer.wanted_capacity(frame_len, filled);
-        if self.reserved < capacity && self.buffer.capacity() < capacity {
-            let more = capacity - self.reserved;
-            self.service.reserve(more).await;
-            self.reserved += more;
+    /// Has the memory promised that the next read needs: the capacity of the buffer then.
+    async fn make_room(&mut self, frame_len: usize, filled: bool) -> usize {
+        let capacity = self.buffer.capacity();
+        if capacity < frame_len {
+            self.service.reserve(frame_len - self.reserved).await;
+            self.reserved = frame_len;
+            return frame_len;
+        }
+        let grown = if filled { self.buffer.grown() } else { capacity };
+        if capacity < grown && self.service.try_reserve(grown - self.reserved) {
+            self.reserved = grown;
+            return grown;
         }
         capacity
     }

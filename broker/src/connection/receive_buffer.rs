@@ -42,22 +42,14 @@ impl ReceiveBuffer {
         }
     }
 
-    /// The capacity it takes to receive a frame of `frame_len` bytes, or more of small ones. A large frame has to
-    /// fill what a buffer grows to by itself before it is given more: its length alone is cheaply said.
-    pub fn wanted_capacity(&self, frame_len: usize, filled_last_read: bool) -> usize {
-        let grown = if filled_last_read { (self.capacity() * 2).min(RECEIVE_BYTES_MAX) } else { 0 };
-        let is_meant = RECEIVE_BYTES_MAX <= self.unread().len();
-        let frame_len = if is_meant { frame_len } else { frame_len.min(RECEIVE_BYTES_MAX) };
-        frame_len.max(grown).max(self.capacity())
+    /// The next larger capacity, for a peer that fills what it has in one read.
+    pub fn grown(&self) -> usize {
+        (self.capacity() * 2).min(RECEIVE_BYTES_MAX).max(self.capacity())
     }
 
     /// Room to receive into, after moving what is unread to the front.
     pub fn free(&mut self, capacity: usize) -> &mut [u8] {
-        if 0 < self.start {
-            self.bytes.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-        }
+        self.move_to_front();
         if self.bytes.len() < capacity {
             self.bytes.resize(capacity, 0);
         }
@@ -69,16 +61,28 @@ impl ReceiveBuffer {
         assert!(self.end <= self.bytes.len(), "BUG: received more than there was room for");
     }
 
-    /// Whether there is more than it takes, and nothing unread.
+    /// Whether there is more than an idle connection has, and nothing unread.
     pub fn is_oversized(&self) -> bool {
-        self.start == self.end && RECEIVE_BYTES_MAX < self.capacity()
+        self.start == self.end && RECEIVE_BYTES_MIN < self.capacity()
     }
 
-    /// Gives memory back that a large frame had needed. Only while nothing is unread.
-    pub fn shrink(&mut self) {
-        if self.is_oversized() {
-            self.bytes.truncate(RECEIVE_BYTES_MAX);
+    /// Gives memory back beyond what is unread. The bytes that are kept, 0 if they are no more than an idle
+    /// connection has.
+    pub fn shrink(&mut self) -> usize {
+        let keep = self.unread().len().max(RECEIVE_BYTES_MIN);
+        if keep < self.capacity() {
+            self.move_to_front();
+            self.bytes.truncate(keep);
             self.bytes.shrink_to_fit();
+        }
+        if self.capacity() == RECEIVE_BYTES_MIN { 0 } else { self.capacity() }
+    }
+
+    fn move_to_front(&mut self) {
+        if 0 < self.start {
+            self.bytes.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
         }
     }
 }
@@ -96,19 +100,21 @@ mod tests {
         free[..2].copy_from_slice(b"gh");
         buffer.received(2);
         assert_eq!(buffer.unread(), b"cdefgh");
-        buffer.consume(6);
-        buffer.shrink();
-        assert_eq!((buffer.unread(), buffer.capacity()), (&b""[..], RECEIVE_BYTES_MAX));
+        assert_eq!((buffer.shrink(), buffer.unread()), (0, &b"cdefgh"[..]));
+        buffer.free(1 << 20)[..20_000].fill(7);
+        buffer.received(20_000);
+        buffer.consume(1000);
+        assert_eq!((buffer.shrink(), buffer.capacity()), (19_006, 19_006));
+        assert_eq!(buffer.unread(), [7; 19_006]);
+        buffer.consume(19_006);
+        assert_eq!((buffer.shrink(), buffer.capacity()), (0, RECEIVE_BYTES_MIN));
     }
 
     #[test]
-    fn grows_with_full_reads_up_to_a_limit_and_beyond_it_for_a_frame() {
-        let buffer = ReceiveBuffer::new(b"");
-        assert_eq!(buffer.wanted_capacity(100, false), RECEIVE_BYTES_MIN);
-        assert_eq!(buffer.wanted_capacity(100, true), 2 * RECEIVE_BYTES_MIN);
-        assert_eq!(buffer.wanted_capacity(1 << 20, true), RECEIVE_BYTES_MAX);
-        let full = ReceiveBuffer::new(&vec![0; RECEIVE_BYTES_MAX]);
-        assert_eq!(full.wanted_capacity(100, true), RECEIVE_BYTES_MAX);
-        assert_eq!(full.wanted_capacity(1 << 20, true), 1 << 20);
+    fn grows_with_full_reads_up_to_a_limit() {
+        assert_eq!(ReceiveBuffer::new(b"").grown(), 2 * RECEIVE_BYTES_MIN);
+        for large in [RECEIVE_BYTES_MAX, RECEIVE_BYTES_MAX + 1] {
+            assert_eq!(ReceiveBuffer::new(&vec![0; large]).grown(), large);
+        }
     }
 }

@@ -144,6 +144,7 @@ fn of_broker(view: &ClusterView, config: &Config) -> Vec<(&'static str, Kind, St
         ("advertised.listeners", Kind::List, format!("PLAINTEXT://{host}:{port}")),
         ("auto.create.topics.enable", Kind::Boolean, config.kafka.auto_create_topics.to_string()),
         ("broker.id", Kind::Int, node(view).to_string()),
+        ("connections.max.idle.ms", Kind::Long, config.kafka.connections_idle_max.as_millis().to_string()),
         ("default.replication.factor", Kind::Int, "1".to_owned()),
         ("log.dirs", Kind::List, config.data_dir.display().to_string()),
         ("min.insync.replicas", Kind::Int, "1".to_owned()),

@@ -15,6 +15,7 @@ use storage::store::{CompactError, Scrubber};
 
 use super::tasks::recover_partition;
 use super::{HOUSEKEEPING_INTERVAL, Shard, wall_clock};
+use crate::metrics::count;
 use crate::runtime;
 
 /// What a start after a crash may have to read of active segments: 0.2 s at the disk's 1.7 GB/s.
@@ -78,6 +79,7 @@ async fn keep_house(shard: Rc<Shard>) {
             return;
         }
         check_free_space(&shard);
+        end_connections_of_the_gone(&shard);
         shard.store.forget_old_reads();
         reopen_after_full_disk(&shard).await;
         if let Err(error) = shard.store.keep_house().await {
@@ -93,6 +95,22 @@ async fn keep_house(shard: Rc<Shard>) {
             checkpointed = (Instant::now(), commits);
         }
     }
+}
+
+/// Ends connections whose peers are waited for in vain.
+fn end_connections_of_the_gone(shard: &Shard) {
+    let now = Instant::now();
+    shard.served.borrow_mut().retain(|connection| {
+        let Some(connection) = connection.upgrade().filter(|connection| !connection.is_closed()) else {
+            return false;
+        };
+        let is_overdue = connection.is_overdue(now);
+        if is_overdue {
+            count(&shard.counters.overdue_connections, 1);
+            connection.close();
+        }
+        !is_overdue
+    });
 }
 
 pub fn check_free_space(shard: &Shard) {

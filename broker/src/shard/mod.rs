@@ -12,7 +12,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -37,6 +37,9 @@ pub use partition::Partition;
 
 mod credits;
 use credits::Credits;
+
+mod complaints;
+use complaints::Complaints;
 
 mod timers;
 
@@ -86,6 +89,9 @@ pub struct Shard {
     credits: Credits,
     /// Connections of all shards together.
     connections: Arc<AtomicUsize>,
+    /// Those of this shard, and some that have ended.
+    served: RefCell<Vec<Weak<Connection>>>,
+    complaints: Complaints,
     /// Whether produce is refused because the disk is nearly full.
     disk_full: Cell<bool>,
     /// Bytes taken since free space was last asked for.

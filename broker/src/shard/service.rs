@@ -1,5 +1,6 @@
 //! What a shard does for its connections: judges Hellos, hands requests to handlers, keeps credit.
 
+use std::fmt::Display;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -93,8 +94,24 @@ impl Service for ShardService {
         self.0.flush_touched();
     }
 
+    fn kafka_idle_max(&self) -> Duration {
+        self.0.config.kafka.connections_idle_max
+    }
+
     async fn reserve(&self, bytes: usize) {
         self.0.credits.reserve_to_receive(bytes).await;
+    }
+
+    fn try_reserve(&self, bytes: usize) -> bool {
+        self.0.credits.try_reserve_to_receive(bytes)
+    }
+
+    fn is_tight(&self) -> bool {
+        self.0.credits.is_tight()
+    }
+
+    fn complain(&self, connection: &Connection, why: &dyn Display) {
+        self.0.complaints.connection_ended(connection, why);
     }
 
     fn release(&self, bytes: usize) {

@@ -20,6 +20,7 @@ use storage::mutants::Mutation;
 use storage::recovery::{RecoveryOptions, create_log_dirs, recover};
 use storage::store::{Events, MAINTENANCE_TASKS, OpenLog, ROUNDS_IN_FLIGHT, Store, StoreOptions};
 
+use super::complaints::Complaints;
 use super::service::ShardService;
 use super::{
     Credits, Fetches, Groups, Place, Requests, Shard, ShardMessage, add_connection, checkpointed, groups,
@@ -172,6 +173,8 @@ async fn open(start: ShardStart) -> Result<Rc<Shard>, String> {
         touched: RefCell::default(),
         credits: Credits::new(start.config.request_bytes),
         connections: start.connections,
+        served: RefCell::default(),
+        complaints: Complaints::default(),
         disk_full: Cell::new(false),
         unasked_bytes: Cell::new(0),
         stopping: Cell::new(false),
@@ -264,7 +267,7 @@ async fn accept(shard: Rc<Shard>, listener: Listener, speaks: Speaks) {
                 let open = add_connection(&shard.connections);
                 if shard.config.connections_max < open {
                     remove_connection(&shard.connections);
-                    tracing::warn!(open, peer = ?socket.peer(), "connection refused: listener.connections_max");
+                    shard.complaints.connection_refused(open, socket.peer());
                     continue;
                 }
                 begin_connection(&shard, socket, speaks, Vec::new());
@@ -282,6 +285,7 @@ fn begin_connection(shard: &Rc<Shard>, socket: Socket, speaks: Speaks, received:
     count(&shard.counters.connections, 1);
     count(&shard.counters.connections_now, 1);
     let connection = Connection::new(socket);
+    shard.served.borrow_mut().push(Rc::downgrade(&connection));
     let (shard, service) = (shard.clone(), Rc::new(ShardService(shard.clone())));
     let writer = connection.clone();
     runtime::spawn(async move { writer.write_waiting().await });

@@ -5,10 +5,11 @@
 
 use std::time::{Duration, Instant};
 
-use kafka_protocol::messages::{ApiVersionsRequest, FetchRequest};
+use kafka_protocol::messages::{ApiVersionsRequest, FetchRequest, ProduceRequest};
 
-use crate::client::{Kafka, broker, broker_with, fetch_of, fetched, frame};
+use crate::client::{Kafka, broker, broker_with, fetch_of, fetched, frame, produce_of};
 use crate::hostile::memory;
+use crate::offsets::list_of;
 use crate::raw::batch;
 
 const SOON: Duration = Duration::from_secs(2);
@@ -107,4 +108,64 @@ fn frames_that_do_not_end_keep_nobody_from_being_heard() {
         assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// What a frame needed is given back: connections that each sent a large one are no load when they are idle.
+#[test]
+fn large_frames_of_the_past_take_no_room() {
+    let broker = broker_with(1, |config| config.request_bytes = 16 << 20);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 1);
+    let large = batch(&[&[7; 700_000]]);
+    let mut idle = Vec::new();
+    for _ in 0..40 {
+        let begun = Instant::now();
+        let mut another = Kafka::connect(&broker);
+        assert_eq!(another.produce("t", 0, &large).error_code, 0);
+        idle.push(another);
+        assert!(begun.elapsed() < SOON, "{} idle, {:?}", idle.len(), begun.elapsed());
+    }
+    for mut another in idle {
+        assert_eq!(another.produce("t", 0, &large).error_code, 0);
+    }
+}
+
+/// Forty producers that never pause need more than there is: each gets its turn.
+#[test]
+fn many_busy_producers_of_large_frames_are_all_served() {
+    let broker = broker_with(1, |config| config.request_bytes = 16 << 20);
+    Kafka::connect(&broker).create_topic("t", 1);
+    let large = batch(&[&[7; 900_000]]);
+    let frame = frame(7, 7, &produce_of("t", &[(0, Some(large))]));
+    let addr = broker.kafka_addr().unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..40 {
+            scope.spawn(|| {
+                let mut producer = Kafka::to(addr);
+                // Four at a time: the next one has always begun when one ends.
+                producer.send_bytes(&frame.repeat(4));
+                for _ in 0..4 {
+                    let response = producer.receive::<ProduceRequest>(7, 7);
+                    assert_eq!(response.responses[0].partition_responses[0].error_code, 0);
+                }
+            });
+        }
+    });
+    let end = Kafka::connect(&broker).call(7, &list_of("t", &[(0, -1)]));
+    assert_eq!(end.topics[0].partitions[0].offset, 160);
+}
+
+/// A connection that says nothing is closed in time, one that waits for records is not.
+#[test]
+fn idle_connections_end_and_waiting_ones_do_not() {
+    let broker = broker_with(1, |config| config.kafka.connections_idle_max = Duration::from_secs(1));
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 1);
+    let mut waiting = Kafka::connect(&broker);
+    let request = fetch_of("t", &[(0, 0)]).with_max_wait_ms(4000).with_min_bytes(1);
+    let correlation = waiting.send(12, &request);
+    assert!(kafka.is_closed());
+    waiting.receive::<FetchRequest>(12, correlation);
+    // It is idle from now on, and not since it asked.
+    waiting.call(3, &ApiVersionsRequest::default());
 }

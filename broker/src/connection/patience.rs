@@ -1,0 +1,110 @@
+//! How long a peer is waited for.
+//!
+//!     its first frame    30 s                         (of a native peer: `listener.hello_timeout`)
+//!     within a frame     30 s for each part of it, and for all of it 30 s more than at 64 KiB a second
+//!     the next frame     for ever, or `kafka.connections_idle_max` while nothing is owed to it
+//!     to take replies    10 minutes for each part of them
+//!
+//! A connection notes by when something has to happen, and its shard looks every second who is late:
+//! what is promised to a peer that has gone, others can use.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+const STALL_MAX: Duration = Duration::from_secs(30);
+
+/// Bytes of a frame that have to come in a second, beside [`STALL_MAX`] for the whole of it.
+const RECEIVE_RATE_MIN: u64 = 64 << 10;
+
+const UNTAKEN_MAX: Duration = Duration::from_secs(600);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Awaited {
+    /// A first frame, the next part of one, or that replies are taken.
+    Progress,
+    /// Whatever comes next, within so long; nothing need come from a peer that itself waits.
+    Anything(Duration),
+}
+
+/// What a connection waits for, if it is the peer's turn.
+#[derive(Default)]
+pub struct Patience {
+    awaited: Cell<Option<(Awaited, Instant)>>,
+}
+
+impl Patience {
+    pub fn await_first_frame(&self, now: Instant) {
+        self.awaited.set(Some((Awaited::Progress, now + STALL_MAX)));
+    }
+
+    /// More of a frame of `frame_len` bytes, for parts of which `waited` was spent so far.
+    pub fn await_rest(&self, now: Instant, frame_len: usize, waited: Duration) {
+        let whole = STALL_MAX + Duration::from_secs(frame_len as u64 / RECEIVE_RATE_MIN);
+        self.awaited.set(Some((Awaited::Progress, now + whole.saturating_sub(waited).min(STALL_MAX))));
+    }
+
+    /// The next frame, which may never come if `idle_max` does not say otherwise.
+    pub fn await_next(&self, now: Instant, idle_max: Option<Duration>) {
+        self.awaited.set(idle_max.map(|idle_max| (Awaited::Anything(idle_max), now + idle_max)));
+    }
+
+    pub fn await_taking(&self, now: Instant) {
+        self.awaited.set(Some((Awaited::Progress, now + UNTAKEN_MAX)));
+    }
+
+    /// It is not the peer's turn.
+    pub fn await_nothing(&self) {
+        self.awaited.set(None);
+    }
+
+    /// Whether the peer is late. One that waits itself for something, as `is_owed` says, is not idle.
+    pub fn is_over(&self, now: Instant, is_owed: bool) -> bool {
+        match self.awaited.get() {
+            Some((Awaited::Anything(idle_max), _)) if is_owed => {
+                self.await_next(now, Some(idle_max));
+                false
+            }
+            Some((_, by)) => by <= now,
+            None => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn over_after(patience: &Patience, begun: Instant) -> Option<u32> {
+        (0..2000).find(|seconds| patience.is_over(begun + SECOND * *seconds, false))
+    }
+
+    #[test]
+    fn a_frame_has_thirty_seconds_for_each_part_and_its_rate_for_the_whole() {
+        let (patience, now) = (Patience::default(), Instant::now());
+        patience.await_rest(now, 4, Duration::ZERO);
+        assert_eq!(over_after(&patience, now), Some(30));
+        patience.await_rest(now, 1 << 20, SECOND * 16);
+        assert_eq!(over_after(&patience, now), Some(30));
+        patience.await_rest(now, 1 << 20, SECOND * 40);
+        assert_eq!(over_after(&patience, now), Some(6));
+        patience.await_rest(now, 1 << 20, SECOND * 100);
+        assert_eq!(over_after(&patience, now), Some(0));
+    }
+
+    #[test]
+    fn an_idle_peer_is_waited_for_while_it_waits_itself() {
+        let (patience, now) = (Patience::default(), Instant::now());
+        patience.await_next(now, None);
+        assert_eq!(over_after(&patience, now), None);
+        patience.await_next(now, Some(SECOND * 60));
+        assert_eq!(over_after(&patience, now), Some(60));
+        assert!(!patience.is_over(now + SECOND * 100, true));
+        assert_eq!(over_after(&patience, now), Some(160));
+        patience.await_rest(now, 100, Duration::ZERO);
+        assert!(patience.is_over(now + SECOND * 61, true));
+        patience.await_nothing();
+        assert_eq!(over_after(&patience, now), None);
+    }
+}
