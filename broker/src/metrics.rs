@@ -37,6 +37,10 @@ pub struct ShardCounters {
     pub produce_errors: Cell<u64>,
     pub fetch_requests: Cell<u64>,
     pub fetched_bytes: Cell<u64>,
+    /// Of what other shards' connections were sent of this one's partitions: not copied, and how much of that
+    /// is still with them.
+    pub lent_bytes: Cell<u64>,
+    pub lent_bytes_now: Cell<u64>,
     /// Fetches of a partition that were served from memory, and from disk.
     pub cache_hits: Cell<u64>,
     pub cache_misses: Cell<u64>,
@@ -79,6 +83,8 @@ impl ShardCounters {
             ("produce_errors", &self.produce_errors),
             ("fetch_requests", &self.fetch_requests),
             ("fetched_bytes", &self.fetched_bytes),
+            ("lent_bytes", &self.lent_bytes),
+            ("lent_bytes_now", &self.lent_bytes_now),
             ("cache_hits", &self.cache_hits),
             ("cache_misses", &self.cache_misses),
             ("fetch_waits", &self.fetch_waits),

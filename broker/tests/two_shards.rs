@@ -5,9 +5,9 @@ mod raw;
 use std::time::Duration;
 
 use broker::EmbeddedBroker;
-use protocol::api::FetchParams;
-use protocol::model::{ErrorCode, ShardId};
-use raw::{Raw, batch, scratch};
+use protocol::api::{DeleteTopicRequest, FetchParams, FetchReply};
+use protocol::model::{ErrorCode, ShardId, TopicId};
+use raw::{Answer, Raw, batch, scratch};
 use ringlog_client::{Client, Record, StartAt, TopicSpec};
 
 const PARTITIONS: u32 = 6;
@@ -99,4 +99,121 @@ fn one_fetch_over_both_shards_is_gathered_and_nobody_waits_for_the_empty_one() {
         let lens: Vec<usize> = reply.partitions.iter().map(|partition| partition.records.len()).collect();
         assert_eq!(lens.iter().position(|len| 0 < *len), Some(partition as usize), "{lens:?}");
     }
+}
+
+/// A large batch whose bytes tell it from others.
+fn large(seed: usize) -> bytes::Bytes {
+    let value: Vec<u8> = (0..200_000).map(|at| ((at * 31) ^ (seed * 7)) as u8).collect();
+    batch(&[&value])
+}
+
+fn total(raw: &mut Raw, name: &str) -> u64 {
+    let counters = raw.stats().shards.into_iter().flat_map(|shard| shard.counters);
+    counters.filter(|(counter, _)| counter == name).map(|(_, value)| value).sum()
+}
+
+/// Waits until every shard has back what it had lent.
+fn wait_for_loans(raw: &mut Raw) {
+    let begun = std::time::Instant::now();
+    while 0 < total(raw, "lent_bytes_now") {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{} bytes are lent", total(raw, "lent_bytes_now"));
+        std::thread::yield_now();
+    }
+}
+
+const AT_ONCE: FetchParams = FetchParams { max_wait_ms: 0, min_bytes: 1, max_bytes: 8 << 20 };
+
+/// A topic with a partition on each shard, eleven large batches in each; small caches, so that most are on disk.
+fn filled() -> (EmbeddedBroker, TopicId) {
+    let broker = EmbeddedBroker::start_with(scratch(), |mut config| {
+        config.cpus = vec![0, 1];
+        config.cache_bytes = 1 << 20;
+        config.io_memory = 8 << 20;
+        config
+    })
+    .expect("this machine has two cores");
+    let (mut raw, _) = Raw::connect_to(broker.addr(), None);
+    let topic = raw.create_topic("t", 2, &[]).id;
+    for seed in 0..11 {
+        for partition in [0, 1] {
+            assert_eq!(raw.produce(topic, partition, &large(seed)).0, ErrorCode::None);
+        }
+    }
+    (broker, topic)
+}
+
+/// What was produced: offset and epoch are the broker's.
+fn without_stamps(records: &[u8]) -> Vec<u8> {
+    records.chunks(large(0).len()).flat_map(|batch| batch[32..].to_vec()).collect()
+}
+
+/// Both shards send the other's records as well as their own, from memory and from disk, while what has been
+/// read is written over as soon as nobody needs it.
+#[test]
+fn records_of_another_shard_are_lent_and_come_home() {
+    let (broker, topic) = filled();
+    for shard in [0, 1].map(ShardId::new) {
+        let (mut beside, _) = Raw::connect_to(broker.addr(), Some(shard));
+        let (mut reader, _) = Raw::connect_to(broker.addr(), Some(shard));
+        let before = total(&mut beside, "lent_bytes");
+        let first = reader.next_correlation();
+        for from in 0..11 {
+            reader.send_fetches(AT_ONCE, &[(topic, 0, from), (topic, 1, from)], 3);
+        }
+        let other = beside.create_topic(&format!("other-{shard}"), 2, &[]).id;
+        for seed in 100..130 {
+            assert_eq!(beside.produce(other, seed % 2, &large(seed as usize)).0, ErrorCode::None);
+        }
+        for _ in 0..33 {
+            let Answer::Reply(header, body) = reader.answer() else { panic!("a refusal") };
+            let from = (header.correlation.get() - first) as usize / 3;
+            for partition in FetchReply::parse(&body).unwrap().partitions {
+                let count = partition.records.len() / large(0).len();
+                let expected: Vec<u8> = (from..from + count).flat_map(|seed| large(seed).to_vec()).collect();
+                assert!(0 < count, "from {from}");
+                assert!(without_stamps(&partition.records) == without_stamps(&expected), "from {from}");
+            }
+        }
+        assert!(before < total(&mut beside, "lent_bytes"));
+        wait_for_loans(&mut beside);
+    }
+    broker.stop().unwrap();
+}
+
+/// Whoever borrows may go away without having sent anything.
+#[test]
+fn loans_come_home_when_the_reader_is_gone_or_the_topic() {
+    let (broker, topic) = filled();
+    let (mut beside, _) = Raw::connect_to(broker.addr(), None);
+    for shard in [0, 1].map(ShardId::new) {
+        let (mut reader, _) = Raw::connect_to(broker.addr(), Some(shard));
+        reader.send_fetches(AT_ONCE, &[(topic, 0, 0), (topic, 1, 0)], 30);
+        while total(&mut beside, "lent_bytes_now") == 0 {
+            std::thread::yield_now();
+        }
+        if shard.get() == 1 {
+            let answer = beside.call(&DeleteTopicRequest { name: "t".to_owned(), timeout_ms: 10_000 });
+            assert!(matches!(answer, Answer::Reply(..)), "{answer:?}");
+        }
+        drop(reader);
+        wait_for_loans(&mut beside);
+    }
+    broker.stop().unwrap();
+}
+
+/// A loan that is out when the broker stops is in nobody's way.
+#[test]
+fn a_broker_stops_while_records_are_lent() {
+    let (broker, topic) = filled();
+    let (mut beside, _) = Raw::connect_to(broker.addr(), None);
+    let mut readers: Vec<Raw> =
+        [0, 1].map(|shard| Raw::connect_to(broker.addr(), Some(ShardId::new(shard))).0).into();
+    for reader in &mut readers {
+        reader.send_fetches(AT_ONCE, &[(topic, 0, 0), (topic, 1, 0)], 30);
+    }
+    while total(&mut beside, "lent_bytes_now") == 0 {
+        std::thread::yield_now();
+    }
+    broker.stop().unwrap();
+    drop(readers);
 }

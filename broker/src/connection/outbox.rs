@@ -15,6 +15,7 @@ use protocol::frame::{FrameKind, append_frame_with_payload};
 use protocol::model::CorrelationId;
 use smallvec::SmallVec;
 
+use crate::runtime::loan::Steady;
 use crate::runtime::net::Socket;
 
 /// Slices in one send; far below the kernel's limit of 1024, and 64 chunks are 64 MiB.
@@ -26,12 +27,12 @@ const HEAD_BYTES_KEPT: usize = 64 << 10;
 /// Bytes that belong to somebody else and are sent from where they lie.
 #[derive(Clone)]
 pub struct Piece {
-    owner: Rc<dyn AsRef<[u8]>>,
+    owner: Rc<dyn Steady>,
     range: Range<usize>,
 }
 
 impl Piece {
-    pub fn new(owner: Rc<dyn AsRef<[u8]>>, range: Range<usize>) -> Piece {
+    pub fn new(owner: Rc<dyn Steady>, range: Range<usize>) -> Piece {
         assert!(range.end <= (*owner).as_ref().len(), "BUG: a piece of {range:?} outside of its owner");
         Piece { owner, range }
     }
@@ -42,6 +43,11 @@ impl Piece {
 
     pub fn len(&self) -> usize {
         self.range.len()
+    }
+
+    /// Whose bytes, and which.
+    pub fn into_parts(self) -> (Rc<dyn Steady>, Range<usize>) {
+        (self.owner, self.range)
     }
 }
 

@@ -3,18 +3,16 @@
 use std::collections::HashSet;
 use std::rc::Rc;
 
-use bytes::Bytes;
 use protocol::api::{FetchEntry, FetchParams, FetchReply, FetchRequest, Writer};
 use protocol::frame::FrameHeader;
 use protocol::model::{ErrorCode, PartitionIndex, ShardId, TopicId};
 use smallvec::{SmallVec, smallvec};
 
 use super::Refusal;
-use crate::connection::{Connection, Piece};
+use crate::connection::Connection;
 use crate::metrics::count;
 use crate::shard::{
-    Asked, FetchBudget, FetchEntries, FetchPart, Origin, Pieces, Place, Shard, ShardMessage, Waiting,
-    fetch_deadline,
+    Asked, FetchBudget, FetchEntries, FetchPart, Origin, Place, Shard, ShardMessage, Waiting, fetch_deadline,
 };
 
 pub fn handle(
@@ -108,12 +106,4 @@ fn split(shard: &Shard, entries: &[FetchEntry]) -> SmallVec<[FetchPart; 1]> {
         }
     }
     parts
-}
-
-/// Record bytes that another shard has sent.
-pub fn piece_of(bytes: Bytes) -> Pieces {
-    match bytes.len() {
-        0 => Pieces::new(),
-        len => smallvec![Piece::new(Rc::new(bytes), 0..len)],
-    }
 }

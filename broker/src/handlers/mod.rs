@@ -21,7 +21,7 @@ mod produce;
 pub use produce::produce;
 
 mod fetch;
-pub use fetch::{Named, fetch, piece_of};
+pub use fetch::{Named, fetch};
 
 mod list_offsets;
 pub use list_offsets::{list_offset, list_offsets, refuse_repeated, take_listed};

@@ -21,6 +21,7 @@ pub mod probe;
 
 mod sys;
 pub use storage::notify::Notify;
+pub use sys::loan;
 pub use sys::{raise_open_files, thread_cpu_time};
 
 /// The disk that shards run on.

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use glommio::net::{TcpListener, TcpStream};
 
+pub mod loan;
+
 /// Sends what the socket takes now; `None` if it takes nothing.
 pub fn send_vectored(socket: RawFd, slices: &[IoSlice<'_>]) -> Option<io::Result<usize>> {
     // SAFETY: an all-zero `msghdr` is a valid value of that plain C struct.

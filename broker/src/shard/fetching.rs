@@ -13,7 +13,6 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use protocol::api::{FetchEntry, FetchParams, FetchResult};
 use protocol::model::{ErrorCode, ShardId};
 use smallvec::SmallVec;
@@ -23,8 +22,7 @@ use super::message::{Origin, ShardMessage};
 use super::partition::{HotRead, Partition, Slices};
 use super::requests::{FetchEntries, Fetched, Pieces, Waiting};
 use super::timers::Timers;
-use super::{Place, Shard};
-use crate::connection::Piece;
+use super::{Place, Shard, forwarding};
 use crate::metrics::count;
 use crate::runtime;
 
@@ -36,7 +34,7 @@ struct WaitingFetch {
 }
 
 /// What one shard has found for a fetch, in the order of its entries.
-type FetchResults = SmallVec<[Fetched; 1]>;
+pub(super) type FetchResults = SmallVec<[Fetched; 1]>;
 
 /// The fetches that wait on this shard.
 #[derive(Default)]
@@ -213,10 +211,8 @@ impl Shard {
         if origin.shard == self.id {
             return self.take_fetched(origin, results);
         }
-        // Chunks belong to this shard's pool and cannot leave its thread: a forwarded fetch is copied.
-        let owned = |(result, pieces): Fetched| (result, copy(&pieces));
-        let results = results.into_iter().map(owned).collect();
-        self.send(origin.shard, ShardMessage::FetchDone { origin, results });
+        let (results, records) = forwarding::pack(self, results);
+        self.send(origin.shard, ShardMessage::FetchDone { origin, results, records });
     }
 
     /// A part of one of this shard's fetches has been answered.
@@ -256,12 +252,6 @@ pub fn place_error(place: &Place) -> ErrorCode {
         Place::NoPartition => ErrorCode::UnknownTopicOrPartition,
         Place::Elsewhere(_) | Place::Here(_) => ErrorCode::NotLeaderOrFollower,
     }
-}
-
-fn copy(pieces: &[Piece]) -> Bytes {
-    let mut bytes = Vec::with_capacity(pieces.iter().map(Piece::len).sum());
-    pieces.iter().for_each(|piece| bytes.extend_from_slice(piece.bytes()));
-    bytes.into()
 }
 
 /// The bytes a reply may still hold. Its first batch goes in whatever its size (KIP-74). Each part of a fetch

@@ -4,8 +4,9 @@
 //!     shard 0 ◀── ProduceDone { request 7, part 2, result } ─── shard 1
 //!
 //! A part is that piece of a request that one shard answers. Every part gets exactly one answer, so
-//! a request's number is free again when all of its parts have been answered. Record bytes travel as
-//! owned buffers, copied once on the way out of the connection's buffer and never after.
+//! a request's number is free again when all of its parts have been answered. Produced records travel as
+//! owned buffers, copied once on the way out of the connection's buffer and never after; fetched ones are
+//! lent ([`super::forwarding`]).
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use storage::id::LogId;
 use super::requests::FetchEntries;
 use crate::control::{ClusterView, ControlReply};
 use crate::groups::{JoinRefused, PartitionOutcome, Reply};
+use crate::runtime::loan::Loan;
 
 /// A request that waits for answers, in the table of the shard its connection is on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -120,6 +122,12 @@ pub struct LogSize {
     pub bytes: u64,
 }
 
+/// Record sets on their way to another shard's connection, one after another as their results say.
+pub enum Forwarded {
+    Copied(Bytes),
+    Lent { loan: Loan, home: ShardId },
+}
+
 pub enum ShardMessage {
     /// A connection that asked for this shard, and what it has sent so far.
     Adopt {
@@ -148,8 +156,11 @@ pub enum ShardMessage {
     },
     FetchDone {
         origin: Origin,
-        results: Vec<(FetchResult, Bytes)>,
+        results: Vec<FetchResult>,
+        records: Forwarded,
     },
+    /// What this shard had lent is not needed any more.
+    Returned(Loan),
     ListOffsets {
         origin: Origin,
         entry: ListOffsetsEntry,

@@ -38,6 +38,8 @@ pub use partition::Partition;
 mod credits;
 use credits::Credits;
 
+mod forwarding;
+
 mod complaints;
 use complaints::Complaints;
 
@@ -141,10 +143,13 @@ impl Shard {
         }
     }
 
+    fn peer(&self, shard: ShardId) -> &Sender<ShardMessage> {
+        self.peers.get(usize::from(shard.get())).expect("BUG: a shard that does not exist")
+    }
+
     pub fn send(&self, to: ShardId, message: ShardMessage) {
-        let peer = self.peers.get(usize::from(to.get())).expect("BUG: a shard that does not exist");
         // A peer that has stopped answers nothing; its connections end with it.
-        let _ = peer.try_send(message);
+        let _ = self.peer(to).try_send(message);
     }
 
     pub fn send_to_control(&self, message: ControlMessage) {

@@ -23,8 +23,8 @@ use storage::store::{Events, MAINTENANCE_TASKS, OpenLog, ROUNDS_IN_FLIGHT, Store
 use super::complaints::Complaints;
 use super::service::ShardService;
 use super::{
-    Credits, Fetches, Groups, Place, Requests, Shard, ShardMessage, add_connection, checkpointed, groups,
-    housekeeping, remove_connection, wall_clock,
+    Credits, Fetches, Groups, Place, Requests, Shard, ShardMessage, add_connection, checkpointed, forwarding,
+    groups, housekeeping, remove_connection, wall_clock,
 };
 use crate::config::Config;
 use crate::connection::{Connection, serve, serve_kafka};
@@ -315,11 +315,10 @@ fn handle(shard: &Rc<Shard>, message: ShardMessage) {
             shard.begin_fetch(origin, entries, params, deadline);
         }
         ShardMessage::FetchFinish { origin } => shard.finish_fetch_early(origin),
-        ShardMessage::FetchDone { origin, results } => {
-            let results =
-                results.into_iter().map(|(result, bytes)| (result, handlers::piece_of(bytes))).collect();
-            shard.take_fetched(origin, results);
+        ShardMessage::FetchDone { origin, results, records } => {
+            shard.take_fetched(origin, forwarding::unpack(shard, results, records));
         }
+        ShardMessage::Returned(loan) => forwarding::end(shard, &loan),
         ShardMessage::ListOffsets { origin, entry } => handlers::list_offset(shard, origin, entry),
         ShardMessage::ListOffsetsDone { origin, result } => handlers::take_listed(shard, origin, result),
         ShardMessage::DeleteRecords { origin, entry } => handlers::delete_records(shard, origin, entry),
@@ -433,6 +432,7 @@ async fn stop(shard: &Rc<Shard>, inbox: &Receiver<ShardMessage>) -> Result<(), S
         }
     }
     runtime::sleep(Duration::from_millis(10)).await; // lets writer tasks empty their sockets
+    while inbox.try_recv().is_ok() {} // what was lent is freed here or never
     let marked = shard.store.write_clean_checkpoint().await;
     shard.store.close_files().await;
     marked.map_err(|error| format!("the clean mark: {error}"))

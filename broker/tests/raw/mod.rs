@@ -81,6 +81,11 @@ impl Raw {
         correlation
     }
 
+    /// The id of the next request.
+    pub fn next_correlation(&self) -> u64 {
+        self.next
+    }
+
     pub fn answer(&mut self) -> Answer {
         let mut head = [0; FRAME_HEADER_LEN];
         if self.socket.read_exact(&mut head).is_err() {
