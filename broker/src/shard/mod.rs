@@ -51,6 +51,8 @@ mod service;
 
 mod housekeeping;
 
+mod views;
+
 mod tasks;
 pub use tasks::{ShardStart, run};
 
