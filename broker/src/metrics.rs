@@ -47,6 +47,8 @@ pub struct ShardCounters {
     /// Fetches that had to wait for records.
     pub fetch_waits: Cell<u64>,
     pub invalid_requests: Cell<u64>,
+    /// Views of the cluster that were applied: one for all changes that the control thread has stored together.
+    pub views: Cell<u64>,
     /// Produce requests, or this shard's parts of them, that commit rounds have answered.
     pub round_requests: Cell<u64>,
     /// Pulses that were felt more than [`STALL`] late, and the latest of all. A sample, ten times a second:
@@ -89,6 +91,7 @@ impl ShardCounters {
             ("cache_misses", &self.cache_misses),
             ("fetch_waits", &self.fetch_waits),
             ("invalid_requests", &self.invalid_requests),
+            ("views", &self.views),
             ("round_requests", &self.round_requests),
             ("stalls", &self.stalls),
             ("stall_us_max", &self.stall_us_max),

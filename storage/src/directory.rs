@@ -9,6 +9,7 @@
 //!
 //! Done once, before a shard starts, by ordinary blocking calls.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -92,6 +93,7 @@ impl DataDirectory {
     /// metadata is no permission to delete.
     pub fn report_strays(&self, known: &[String], mutation: Mutation) -> io::Result<Vec<String>> {
         let mut strays = self.topic_dirs()?;
+        let known: HashSet<&String> = known.iter().collect();
         strays.retain(|dir| !known.contains(dir));
         for dir in &strays {
             tracing::warn!(
@@ -105,12 +107,18 @@ impl DataDirectory {
         Ok(strays)
     }
 
-    /// Deletes what is left of a topic's files, durably. Nothing there is fine.
+    /// Deletes what is left of a topic's files; durable with [`DataDirectory::sync_topics`]. Nothing there
+    /// is fine.
     pub fn remove_topic(&self, dir: &str) -> io::Result<()> {
         match fs::remove_dir_all(self.path.join(dir)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => sync_dir(&self.path.join(TOPICS_DIR)),
+            _ => Ok(()),
         }
+    }
+
+    /// Makes durable which topics have files.
+    pub fn sync_topics(&self) -> io::Result<()> {
+        sync_dir(&self.path.join(TOPICS_DIR))
     }
 }
 

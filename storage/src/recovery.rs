@@ -68,19 +68,26 @@ impl RecoveryOptions {
     }
 }
 
+/// So many directories are synced one by one; for more the whole filesystem is, which costs as much as some
+/// 32 single syncs (see `WHOLE_SYNC_FROM` of the shards).
+const SINGLE_SYNCS_MAX: usize = 32;
+
 /// Makes the directories of logs durable. Does nothing where they exist.
 pub async fn create_log_dirs<D: Disk>(disk: &D, ids: &[LogId]) -> io::Result<()> {
     let topics: BTreeSet<TopicId> = ids.iter().map(|id| id.topic).collect();
-    for topic in topics {
-        let dir = topic_dir(topic);
-        disk.create_dir(&dir).await?;
-        for id in ids.iter().filter(|id| id.topic == topic) {
-            disk.create_dir(&id.dir()).await?;
-        }
-        disk.sync_dir(&dir).await?;
-        disk.sync_dir(crate::id::TOPICS_DIR).await?;
+    for topic in &topics {
+        disk.create_dir(&topic_dir(*topic)).await?;
     }
-    Ok(())
+    for id in ids {
+        disk.create_dir(&id.dir()).await?;
+    }
+    if SINGLE_SYNCS_MAX < topics.len() {
+        return disk.sync_all().await;
+    }
+    for topic in &topics {
+        disk.sync_dir(&topic_dir(*topic)).await?;
+    }
+    if topics.is_empty() { Ok(()) } else { disk.sync_dir(crate::id::TOPICS_DIR).await }
 }
 
 /// Opens the log of `id`. All of what it serves is durable when this returns.

@@ -7,67 +7,33 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::api::{
-    AlterTopicReply, AlterTopicRequest, ConfigChange, CreatePartitionsReply, CreatePartitionsRequest,
-};
+use protocol::api::{AlterTopicRequest, ConfigChange, CreatePartitionsRequest};
 use protocol::model::{ErrorCode, TopicName};
 use storage::catalog::TopicRefusal;
 
-use super::{Control, ControlReply};
+use super::round::{Planned, Refused, Round, invalid_config, refused, topic_name};
 use crate::config::TopicConfig;
-use crate::shard::{OFFSETS_TOPIC, Origin};
+use crate::shard::OFFSETS_TOPIC;
 
-/// Why not, as it is answered.
-type Refused = (ErrorCode, String);
-
-/// Whether the answer waits for the shards.
-type Waits = bool;
-
-impl Control {
-    pub(super) fn create_partitions(&mut self, asker: Origin, request: &CreatePartitionsRequest) {
-        if let Some((error, message)) = at_once(self.try_create_partitions(asker, request)) {
-            self.answer(asker, ControlReply::Grown(CreatePartitionsReply { error, message }));
-        }
-    }
-
-    fn try_create_partitions(
-        &mut self,
-        asker: Origin,
-        request: &CreatePartitionsRequest,
-    ) -> Result<Waits, Refused> {
+impl Round<'_> {
+    pub(super) fn plan_growth(&self, request: &CreatePartitionsRequest) -> Planned {
         let name = topic_name(&request.name)?;
-        let record = self.catalog.plan_partitions(&name, request.total).map_err(refused)?;
-        if request.validate_only {
-            return Ok(false);
-        }
-        self.write(record)?;
-        let reply = CreatePartitionsReply { error: ErrorCode::None, message: String::new() };
-        self.publish(Some((asker, ControlReply::Grown(reply))));
-        Ok(true)
+        let record = self.catalog().plan_partitions(&name, request.total).map_err(refused)?;
+        Ok((!request.validate_only).then_some(record))
     }
 
-    pub(super) fn alter_topic(&mut self, asker: Origin, request: AlterTopicRequest) {
-        if let Some((error, message)) = at_once(self.try_alter(asker, request)) {
-            self.answer(asker, ControlReply::Altered(AlterTopicReply { error, message }));
-        }
-    }
-
-    fn try_alter(&mut self, asker: Origin, request: AlterTopicRequest) -> Result<Waits, Refused> {
+    pub(super) fn plan_alteration(&self, request: AlterTopicRequest) -> Planned {
         let name = topic_name(&request.name)?;
         let unknown = || refused(TopicRefusal::Unknown(name.clone()));
-        let before = &self.catalog.topic(name.as_str()).ok_or_else(unknown)?.configs;
+        let before = &self.catalog().topic(name.as_str()).ok_or_else(unknown)?.configs;
         let configs = changed(before, request.changes)?;
         let given = configs.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        let config = TopicConfig::resolve(&self.defaults, given).map_err(invalid_config)?;
+        let config = TopicConfig::resolve(self.defaults(), given).map_err(invalid_config)?;
         check_own(&name, &config)?;
         if request.validate_only || configs == *before {
-            return Ok(false);
+            return Ok(None);
         }
-        let record = self.catalog.plan_configs(&name, configs).map_err(refused)?;
-        self.write(record)?;
-        let reply = AlterTopicReply { error: ErrorCode::None, message: String::new() };
-        self.publish(Some((asker, ControlReply::Altered(reply))));
-        Ok(true)
+        self.catalog().plan_configs(&name, configs).map(Some).map_err(refused)
     }
 }
 
@@ -80,15 +46,6 @@ pub(super) fn check_own(name: &TopicName, config: &TopicConfig) -> Result<(), Re
             Err(invalid_config(format!("cleanup.policy: {why}")))
         }
         false => Ok(()),
-    }
-}
-
-/// The answer that can be given now, if it does not wait.
-fn at_once(outcome: Result<Waits, Refused>) -> Option<Refused> {
-    match outcome {
-        Ok(true) => None,
-        Ok(false) => Some((ErrorCode::None, String::new())),
-        Err(refused) => Some(refused),
     }
 }
 
@@ -115,18 +72,6 @@ fn changed(
         }
     }
     Ok(after)
-}
-
-fn topic_name(name: &str) -> Result<TopicName, Refused> {
-    TopicName::new(name).map_err(|why| (ErrorCode::InvalidTopic, why.to_string()))
-}
-
-fn refused(why: TopicRefusal) -> Refused {
-    (why.code(), why.to_string())
-}
-
-fn invalid_config(why: impl ToString) -> Refused {
-    (ErrorCode::InvalidConfig, why.to_string())
 }
 
 #[cfg(test)]

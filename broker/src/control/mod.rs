@@ -1,15 +1,17 @@
 //! The control thread: the only writer of the catalog, and what it tells the shards.
 //!
-//!     shard ─ CreateTopic ─▶ check ─▶ catalog (durable) ─▶ new view to every shard
-//!     shard ◀─ TopicCreated ──────── every shard has opened its partitions ◀─┘
-//!     shard ─ CreatePartitions, AlterTopic ─▶ the same way (change.rs)
-//!     shard ─ InitProducerId ─▶ block of ids (durable) ─▶ one of them
+//!     shards ─ CreateTopic, AlterTopic, … ─▶ a round: decided one by one, catalog (durable) by one append
+//!     shards ◀── one view of all of it ─────┘
+//!     shards ─ Applied: partitions are open ─▶ those who asked are answered
+//!     shards ─ Freed: files are deleted ─▶ directories go ─▶ catalog forgets the topics, by one append
 //!
-//! One message after another, no clock, no socket. A topic is there for clients when every shard has
-//! it, and gone for them when every shard has let go of it. Its files are deleted afterwards, in the
-//! background; a broker that dies in between finishes at its next start, because the catalog remembers.
+//! A round takes what has come meanwhile, as a commit round does: thousands of topics cost as many syncs
+//! as one. No clock, no socket. A topic is there for clients when every shard has it, and gone for them
+//! when every shard has let go of it. Its files are deleted afterwards, in the background; a broker that
+//! dies in between finishes at its next start, because the catalog remembers.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -18,10 +20,15 @@ use protocol::api::{
     AlterTopicReply, AlterTopicRequest, CreatePartitionsReply, CreatePartitionsRequest, CreateTopicReply,
     CreateTopicRequest, DeleteTopicReply, InitProducerIdReply, InitProducerIdRequest,
 };
-use protocol::model::{ErrorCode, ShardId, TopicId, TopicName};
-use storage::catalog::{Catalog, CatalogError, MetadataLog, MetadataRecord, NewTopic, TopicRefusal};
+use protocol::model::{ShardId, TopicId};
+use storage::catalog::{Catalog, CatalogError, MetadataLog, MetadataRecord};
 use storage::directory::DataDirectory;
 use storage::mutants::Mutation;
+
+mod round;
+use round::{Answer, Decided, Round};
+
+mod lifetime;
 
 mod change;
 
@@ -31,12 +38,11 @@ use producer_ids::ProducerIds;
 mod view;
 pub use view::{ClusterView, Identity, TopicView};
 
-use crate::config::{TopicConfig, TopicDefaults};
-use crate::shard::{OFFSETS_TOPIC, Origin, ShardMessage};
+use crate::config::TopicDefaults;
+use crate::shard::{Origin, ShardMessage};
 
-/// Kafka's, but for the largest batch: a generation's record holds what all members sent.
-const OFFSETS_TOPIC_CONFIG: [(&str, &str); 3] =
-    [("cleanup.policy", "compact"), ("segment.bytes", "104857600"), ("max.message.bytes", "8388608")];
+/// Messages that are decided together, at most. Those that are left wait for two syncs and no more.
+const ROUND_MESSAGES_MAX: usize = 4096;
 
 /// What the control thread answers, in the words of the native protocol.
 #[derive(Clone, Debug)]
@@ -92,22 +98,19 @@ pub enum TopicKey {
     Id(TopicId),
 }
 
-/// An answer that waits until every shard has applied a view; `None` if nobody asked.
-type Outcome = Option<(Origin, ControlReply)>;
-
 pub struct Control {
     log: Box<dyn MetadataLog>,
     catalog: Catalog,
     directory: DataDirectory,
     defaults: TopicDefaults,
-    identity: Identity,
     producer_ids: ProducerIds,
-    version: u64,
+    /// What the shards were told last.
+    view: Arc<ClusterView>,
     shards: Vec<Sender<ShardMessage>>,
-    /// By version: how many shards have yet to apply it.
-    waiting: BTreeMap<u64, (usize, Outcome)>,
-    /// Deleted topics whose files are going, by the view that took them away, and how many shards are at it.
-    freeing: BTreeMap<u64, (usize, TopicId)>,
+    /// By version: how many shards have yet to apply it, and who waits for that.
+    waiting: BTreeMap<u64, (usize, Vec<Answer>)>,
+    /// By the view that took them away: how many shards are deleting files, and whose files.
+    freeing: BTreeMap<u64, (usize, Vec<TopicId>)>,
 }
 
 /// Opens the catalog, gives the cluster its name at the first start, and finishes deletions that a
@@ -121,28 +124,39 @@ pub fn open_catalog(directory: &DataDirectory, log: &mut dyn MetadataLog) -> Res
         catalog.apply(&record);
     }
     let deleting: Vec<TopicId> = catalog.deleting().map(|topic| topic.id).collect();
-    for id in deleting {
-        finish_deletion(directory, log, &mut catalog, id)?;
-    }
+    finish_deletions(directory, log, &mut catalog, &deleting)?;
     report_strays(directory, &catalog);
     Ok(catalog)
 }
 
-fn finish_deletion(
+/// Takes away what is left of deleted topics, and has the catalog forget them. What cannot be taken away
+/// stays for the next start.
+fn finish_deletions(
     directory: &DataDirectory,
     log: &mut dyn MetadataLog,
     catalog: &mut Catalog,
-    id: TopicId,
+    topics: &[TopicId],
 ) -> Result<(), CatalogError> {
-    if let Err(error) = directory.remove_topic(&storage::id::topic_dir(id)) {
-        tracing::warn!(topic = %id, %error, "files of a deleted topic are still there; the next start tries again");
+    let mut records = Vec::new();
+    for &id in topics {
+        match directory.remove_topic(&storage::id::topic_dir(id)) {
+            Ok(()) => records.push(MetadataRecord::TopicRemoved { id }),
+            Err(error) => tracing::warn!(topic = %id, %error, "{LEFT}"),
+        }
+    }
+    if records.is_empty() {
         return Ok(());
     }
-    let record = MetadataRecord::TopicRemoved { id };
-    log.append(std::slice::from_ref(&record))?;
-    catalog.apply(&record);
+    if let Err(error) = directory.sync_topics() {
+        tracing::warn!(%error, "{LEFT}");
+        return Ok(());
+    }
+    log.append(&records)?;
+    records.iter().for_each(|record| catalog.apply(record));
     Ok(())
 }
+
+const LEFT: &str = "files of a deleted topic are still there; the next start tries again";
 
 /// Files that no topic owns are reported and left alone: missing metadata is no permission to delete.
 fn report_strays(directory: &DataDirectory, catalog: &Catalog) {
@@ -162,14 +176,14 @@ impl Control {
         identity: Identity,
         shards: Vec<Sender<ShardMessage>>,
     ) -> Control {
+        let view = Arc::new(ClusterView::new(0, identity, &catalog, &defaults, None));
         Control {
             log,
             catalog,
             directory,
             defaults,
-            identity,
             producer_ids: ProducerIds::default(),
-            version: 0,
+            view,
             shards,
             waiting: BTreeMap::new(),
             freeing: BTreeMap::new(),
@@ -177,33 +191,59 @@ impl Control {
     }
 
     pub fn view(&self) -> Arc<ClusterView> {
-        let identity = self.identity.clone();
-        Arc::new(ClusterView::new(self.version, identity, &self.catalog, &self.defaults))
+        self.view.clone()
     }
 
     /// Starts the thread; it ends with [`ControlMessage::Stop`].
     pub fn start(mut self, inbox: Receiver<ControlMessage>) -> std::io::Result<JoinHandle<()>> {
         std::thread::Builder::new().name("ringlog-control".to_owned()).spawn(move || {
-            while let Ok(message) = inbox.recv_blocking() {
-                match message {
-                    ControlMessage::CreateTopic { asker, request } => self.create_topic(asker, request),
-                    ControlMessage::CreatePartitions { asker, request } => {
-                        self.create_partitions(asker, &request)
-                    }
-                    ControlMessage::AlterTopic { asker, request } => self.alter_topic(asker, request),
-                    ControlMessage::CreateOffsetsTopic { partitions } => {
-                        self.create_offsets_topic(partitions)
-                    }
-                    ControlMessage::DeleteTopic { asker, topic } => self.delete_topic(asker, &topic),
-                    ControlMessage::InitProducerId { asker, request } => {
-                        self.init_producer_id(asker, request)
-                    }
-                    ControlMessage::Applied { version } => self.handle_applied(version),
-                    ControlMessage::Freed { version } => self.handle_freed(version),
-                    ControlMessage::Stop => return,
+            while let Some(messages) = next_messages(&inbox) {
+                if self.run_round(messages).is_break() {
+                    return;
                 }
             }
         })
+    }
+
+    /// Does what the messages ask for, in their order; breaks if the thread is to end.
+    fn run_round(&mut self, messages: Vec<ControlMessage>) -> ControlFlow<()> {
+        let mut round = Round::new(&self.catalog, &self.defaults, &mut self.producer_ids);
+        let (mut applied, mut freed, mut flow) = (Vec::new(), Vec::new(), ControlFlow::Continue(()));
+        for message in messages {
+            match message {
+                ControlMessage::Applied { version } => applied.push(version),
+                ControlMessage::Freed { version } => freed.push(version),
+                ControlMessage::Stop => {
+                    flow = ControlFlow::Break(());
+                    break;
+                }
+                message => round.decide(message),
+            }
+        }
+        let decided = round.finish();
+        applied.into_iter().for_each(|version| self.handle_applied(version));
+        self.carry_out(decided);
+        self.handle_freed(&freed);
+        flow
+    }
+
+    /// Makes the records of a round durable and tells everybody.
+    fn carry_out(&mut self, decided: Decided) {
+        self.answer(decided.at_once);
+        if !decided.records.is_empty()
+            && let Err(error) = self.log.append(&decided.records)
+        {
+            tracing::error!(%error, "a change of the catalog failed");
+            self.producer_ids.forget();
+            let (why, waited) =
+                (error.to_string(), decided.when_durable.into_iter().chain(decided.when_applied));
+            return self.answer(waited.map(|answer| answer.unstored(&why)));
+        }
+        self.catalog = decided.catalog;
+        self.answer(decided.when_durable);
+        if decided.is_seen {
+            self.publish(decided.when_applied, decided.deleted);
+        }
     }
 
     fn send(&self, to: ShardId, message: ShardMessage) {
@@ -212,168 +252,61 @@ impl Control {
         let _ = sender.try_send(message);
     }
 
-    fn answer(&self, origin: Origin, reply: ControlReply) {
-        self.send(origin.shard, ShardMessage::ControlDone { origin, reply });
-    }
-
-    fn create_topic(&mut self, asker: Origin, request: CreateTopicRequest) {
-        let reply = match self.try_create(asker, request) {
-            Ok(None) => return,
-            Ok(Some(reply)) => reply,
-            Err((error, message)) => {
-                CreateTopicReply { error, message, id: TopicId::from_bytes([0; 16]), partitions: 0 }
-            }
-        };
-        self.answer(asker, ControlReply::Created(reply));
-    }
-
-    /// `Ok(None)` if the answer waits for the shards.
-    fn try_create(
-        &mut self,
-        asker: Origin,
-        request: CreateTopicRequest,
-    ) -> Result<Option<CreateTopicReply>, (ErrorCode, String)> {
-        let name = TopicName::new(&request.name).map_err(|why| (ErrorCode::InvalidTopic, why.to_string()))?;
-        let configs: BTreeMap<String, String> = request.configs.into_iter().collect();
-        let given = configs.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        let config = TopicConfig::resolve(&self.defaults, given)
-            .map_err(|why| (ErrorCode::InvalidConfig, why.to_string()))?;
-        change::check_own(&name, &config)?;
-        let id = TopicId::from_bytes(uuid::Uuid::new_v4().into_bytes());
-        let or_default = |value: u32, default: u32| if value == 0 { default } else { value };
-        let partitions = or_default(request.partitions, self.defaults.partitions);
-        let replication_factor = request.replication_factor.max(1);
-        let topic = NewTopic { name: name.clone(), id, partitions, replication_factor, configs };
-        let refused = |why: TopicRefusal| (why.code(), why.to_string());
-        let record = self.catalog.plan_create(topic).map_err(refused)?;
-        self.check_collision(&name)?;
-        let reply = CreateTopicReply { error: ErrorCode::None, message: String::new(), id, partitions };
-        if request.validate_only {
-            return Ok(Some(reply));
-        }
-        self.write(record)?;
-        self.publish(Some((asker, ControlReply::Created(reply))));
-        Ok(None)
-    }
-
-    /// Kafka's rule and words: names are told apart even where `.` is written as `_`. The broker's own
-    /// topic has its name before it is there.
-    fn check_collision(&self, name: &TopicName) -> Result<(), (ErrorCode, String)> {
-        let mut others = self.catalog.topics().map(|topic| topic.name.as_str()).chain([OFFSETS_TOPIC]);
-        match others.find(|other| name.collides_with(other)) {
-            Some(other) => {
-                let message = format!("Topic '{name}' collides with existing topic: {other}");
-                Err((ErrorCode::InvalidTopic, message))
-            }
-            None => Ok(()),
+    fn answer(&self, answers: impl IntoIterator<Item = Answer>) {
+        for Answer { to, reply } in answers {
+            self.send(to.shard, ShardMessage::ControlDone { origin: to, reply });
         }
     }
 
-    fn create_offsets_topic(&mut self, partitions: u32) {
-        if self.catalog.topic(OFFSETS_TOPIC).is_some() {
-            return;
+    fn publish(&mut self, answers: Vec<Answer>, deleted: Vec<TopicId>) {
+        let (version, identity) = (self.view.version + 1, self.view.identity.clone());
+        self.view =
+            Arc::new(ClusterView::new(version, identity, &self.catalog, &self.defaults, Some(&self.view)));
+        self.waiting.insert(version, (self.shards.len(), answers));
+        if !deleted.is_empty() {
+            self.freeing.insert(version, (self.shards.len(), deleted));
         }
-        let configs = OFFSETS_TOPIC_CONFIG.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        let topic = NewTopic {
-            name: TopicName::new(OFFSETS_TOPIC).expect("BUG: a name that is allowed"),
-            id: TopicId::from_bytes(uuid::Uuid::new_v4().into_bytes()),
-            partitions,
-            replication_factor: 1,
-            configs: configs.into(),
-        };
-        let record = self.catalog.plan_create(topic).map_err(|why| (why.code(), why.to_string()));
-        match record.and_then(|record| self.write(record)) {
-            Ok(()) => self.publish(None),
-            Err((_, why)) => {
-                tracing::error!(why, "the topic of groups cannot be made; they are not available")
-            }
-        }
-    }
-
-    fn delete_topic(&mut self, asker: Origin, topic: &TopicKey) {
-        if let Err((error, message)) = self.try_delete(asker, topic) {
-            self.answer(asker, ControlReply::Deleted(DeleteTopicReply { error, message }));
-        }
-    }
-
-    fn try_delete(&mut self, asker: Origin, topic: &TopicKey) -> Result<(), (ErrorCode, String)> {
-        let name = self.name_of(topic)?;
-        if name.as_str() == OFFSETS_TOPIC {
-            return Err((ErrorCode::InvalidTopic, "the broker keeps its groups there".to_owned()));
-        }
-        let record = self.catalog.plan_delete(&name).map_err(|why| (why.code(), why.to_string()))?;
-        let topic = self.catalog.topic(name.as_str()).expect("BUG: plan_delete has seen it").id;
-        self.write(record)?;
-        let reply = DeleteTopicReply { error: ErrorCode::None, message: String::new() };
-        self.publish(Some((asker, ControlReply::Deleted(reply))));
-        self.freeing.insert(self.version, (self.shards.len(), topic));
-        Ok(())
-    }
-
-    fn name_of(&self, topic: &TopicKey) -> Result<TopicName, (ErrorCode, String)> {
-        match topic {
-            TopicKey::Name(name) => {
-                TopicName::new(name).map_err(|why| (ErrorCode::InvalidTopic, why.to_string()))
-            }
-            TopicKey::Id(id) => {
-                let found = self.catalog.topics().find(|topic| topic.id == *id);
-                let unknown = ErrorCode::UnknownTopicId;
-                found.map(|topic| topic.name.clone()).ok_or_else(|| (unknown, unknown.text().to_owned()))
-            }
-        }
-    }
-
-    fn init_producer_id(&mut self, asker: Origin, request: InitProducerIdRequest) {
-        let log = &mut self.log;
-        let reply = self.producer_ids.answer(request, &mut self.catalog, |catalog, record| {
-            log.append(std::slice::from_ref(&record))?;
-            catalog.apply(&record);
-            Ok(())
-        });
-        self.answer(asker, ControlReply::ProducerId(reply));
-    }
-
-    fn write(&mut self, record: MetadataRecord) -> Result<(), (ErrorCode, String)> {
-        self.log.append(std::slice::from_ref(&record)).map_err(|error| {
-            tracing::error!(%error, "a change of the catalog failed");
-            (ErrorCode::StorageError, error.to_string())
-        })?;
-        self.catalog.apply(&record);
-        Ok(())
-    }
-
-    fn publish(&mut self, outcome: Outcome) {
-        self.version += 1;
-        self.waiting.insert(self.version, (self.shards.len(), outcome));
-        let view = self.view();
         for shard in &self.shards {
-            let _ = shard.try_send(ShardMessage::View(view.clone())); // a stopped shard needs no view
+            let _ = shard.try_send(ShardMessage::View(self.view.clone())); // a stopped shard needs no view
         }
     }
 
     fn handle_applied(&mut self, version: u64) {
-        let Some((remaining, _)) = self.waiting.get_mut(&version) else { return };
-        *remaining -= 1;
-        if 0 < *remaining {
-            return;
-        }
-        let Some((_, outcome)) = self.waiting.remove(&version) else { return };
-        if let Some((asker, reply)) = outcome {
-            self.answer(asker, reply);
+        if let Some(answers) = last_of(&mut self.waiting, version) {
+            self.answer(answers);
         }
     }
 
-    /// Once every shard has deleted its files, the topic's directory goes, and the catalog forgets it.
-    fn handle_freed(&mut self, version: u64) {
-        let Some((remaining, topic)) = self.freeing.get_mut(&version) else { return };
-        let topic = *topic;
-        *remaining -= 1;
-        if 0 < *remaining {
-            return;
-        }
-        self.freeing.remove(&version);
-        if let Err(error) = finish_deletion(&self.directory, &mut *self.log, &mut self.catalog, topic) {
-            tracing::warn!(%topic, %error, "a deleted topic is not forgotten yet; the next start tries again");
+    /// Once every shard has deleted its files, the topics' directories go, and the catalog forgets them.
+    fn handle_freed(&mut self, versions: &[u64]) {
+        let freed = versions.iter().filter_map(|version| last_of(&mut self.freeing, *version));
+        let topics: Vec<TopicId> = freed.flatten().collect();
+        if let Err(error) = finish_deletions(&self.directory, &mut *self.log, &mut self.catalog, &topics) {
+            tracing::warn!(%error, "deleted topics are not forgotten yet; the next start tries again");
         }
     }
 }
+
+/// The next message and those behind it, or nothing if nobody is left to send any.
+fn next_messages(inbox: &Receiver<ControlMessage>) -> Option<Vec<ControlMessage>> {
+    let mut messages = vec![inbox.recv_blocking().ok()?];
+    while messages.len() < ROUND_MESSAGES_MAX
+        && let Ok(message) = inbox.try_recv()
+    {
+        messages.push(message);
+    }
+    Some(messages)
+}
+
+/// A shard has done its part of a version; the last one to do so ends the wait of what is given.
+fn last_of<T>(waiting: &mut BTreeMap<u64, (usize, T)>, version: u64) -> Option<T> {
+    let (shards, _) = waiting.get_mut(&version)?;
+    *shards -= 1;
+    if 0 < *shards {
+        return None;
+    }
+    waiting.remove(&version).map(|(_, waited)| waited)
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use protocol::api::{InitProducerIdReply, InitProducerIdRequest};
 use protocol::model::{ErrorCode, ProducerEpoch, ProducerId};
-use storage::catalog::{Catalog, CatalogError, MetadataRecord};
+use storage::catalog::{Catalog, MetadataRecord};
 
 /// Ids that are reserved and were not given out; empty at start.
 #[derive(Default)]
@@ -18,43 +18,48 @@ pub struct ProducerIds {
 }
 
 impl ProducerIds {
-    /// Answers a producer. `write` makes a record durable and applies it to the catalog.
+    /// Answers a producer. Where a record comes with it, that is to be applied, and to be durable before
+    /// this answer or a later one is told.
     pub fn answer(
         &mut self,
         request: InitProducerIdRequest,
-        catalog: &mut Catalog,
-        write: impl FnOnce(&mut Catalog, MetadataRecord) -> Result<(), CatalogError>,
-    ) -> InitProducerIdReply {
+        catalog: &Catalog,
+    ) -> (InitProducerIdReply, Option<MetadataRecord>) {
         match request.producer {
             Some((id, _)) if catalog.producer_ids_next() <= id => {
                 // An id of another cluster, or of a data directory that was lost: its epochs say nothing
                 // here, and it may be somebody's one day.
-                InitProducerIdReply::refused(ErrorCode::InvalidRequest)
+                (InitProducerIdReply::refused(ErrorCode::InvalidRequest), None)
             }
-            Some((id, epoch)) if epoch.get() < i16::MAX => given(id, ProducerEpoch::new(epoch.get() + 1)),
-            Some(_) | None => match self.next(catalog, write) {
-                Ok(id) => given(id, ProducerEpoch::FIRST),
-                Err(error) => {
-                    tracing::error!(%error, "no producer ids could be reserved");
-                    InitProducerIdReply::refused(ErrorCode::StorageError)
-                }
-            },
+            Some((id, epoch)) if epoch.get() < i16::MAX => {
+                (given(id, ProducerEpoch::new(epoch.get() + 1)), None)
+            }
+            Some(_) | None => {
+                let (id, record) = self.next(catalog);
+                (given(id, ProducerEpoch::FIRST), record)
+            }
         }
     }
 
-    fn next(
-        &mut self,
-        catalog: &mut Catalog,
-        write: impl FnOnce(&mut Catalog, MetadataRecord) -> Result<(), CatalogError>,
-    ) -> Result<ProducerId, CatalogError> {
+    fn next(&mut self, catalog: &Catalog) -> (ProducerId, Option<MetadataRecord>) {
+        let (start, mut record) = (catalog.producer_ids_next().get(), None);
         if self.block.is_empty() {
-            let start = catalog.producer_ids_next();
-            write(catalog, catalog.plan_producer_ids())?;
-            self.block = start.get()..catalog.producer_ids_next().get();
+            let reserved = catalog.plan_producer_ids();
+            let MetadataRecord::ProducerIdsReserved { next } = reserved else {
+                panic!("BUG: {reserved:?} reserves no producer ids");
+            };
+            self.block = start..next.get();
+            record = Some(reserved);
         }
         let id = self.block.next().expect("BUG: a block that was just reserved has ids");
-        assert!(id < catalog.producer_ids_next().get(), "BUG: producer id {id} is not reserved");
-        Ok(ProducerId::new(id))
+        assert!(id < start || record.is_some(), "BUG: producer id {id} is not reserved");
+        (ProducerId::new(id), record)
+    }
+
+    /// A record was not made durable: its ids are nobody's. What is left of an earlier block goes as well,
+    /// since there are enough.
+    pub fn forget(&mut self) {
+        self.block = 0..0;
     }
 }
 
@@ -77,11 +82,9 @@ mod tests {
         let mut catalog = Catalog::from_records(records);
         let mut ids = ProducerIds::default();
         let mut ask_one = || {
-            let reply = ids.answer(ask(None), &mut catalog, |catalog, record| {
-                catalog.apply(&record);
-                records.push(record);
-                Ok(())
-            });
+            let (reply, record) = ids.answer(ask(None), &catalog);
+            record.iter().for_each(|record| catalog.apply(record));
+            records.extend(record);
             assert_eq!((reply.error, reply.producer_epoch), (ErrorCode::None, ProducerEpoch::FIRST));
             reply.producer_id.get()
         };
@@ -105,10 +108,8 @@ mod tests {
         let mut catalog = Catalog::default();
         let mut ids = ProducerIds::default();
         let mut answer = |request| {
-            let reply = ids.answer(request, &mut catalog, |catalog, record| {
-                catalog.apply(&record);
-                Ok(())
-            });
+            let (reply, record) = ids.answer(request, &catalog);
+            record.iter().for_each(|record| catalog.apply(record));
             (reply.error, reply.producer_id.get(), reply.producer_epoch.get())
         };
         assert_eq!(answer(ask(Some((0, 0)))).0, ErrorCode::InvalidRequest, "nobody has it");
@@ -122,8 +123,12 @@ mod tests {
     #[test]
     fn what_could_not_be_reserved_is_not_given() {
         let (mut catalog, mut ids) = (Catalog::default(), ProducerIds::default());
-        let reply = ids.answer(ask(None), &mut catalog, |_, _| Err(CatalogError::Write("full".to_owned())));
-        assert_eq!(reply, InitProducerIdReply::refused(ErrorCode::StorageError));
-        assert_eq!(catalog, Catalog::default());
+        let (reply, record) = ids.answer(ask(None), &catalog);
+        assert!(reply.producer_id.get() == 0 && record.is_some());
+        ids.forget();
+        let (reply, record) = ids.answer(ask(None), &catalog);
+        assert_eq!(reply.producer_id.get(), 0, "nobody was told of it");
+        catalog.apply(&record.expect("the block has to be reserved again"));
+        assert_eq!(ids.answer(ask(None), &catalog), (given(ProducerId::new(1), ProducerEpoch::FIRST), None));
     }
 }

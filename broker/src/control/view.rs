@@ -15,11 +15,21 @@ use storage::catalog::{Catalog, TopicRecord};
 use crate::config::{TopicConfig, TopicDefaults};
 
 pub struct TopicView {
-    record: TopicRecord,
+    record: Arc<TopicRecord>,
     config: TopicConfig,
 }
 
 impl TopicView {
+    fn new(record: Arc<TopicRecord>, defaults: &TopicDefaults) -> TopicView {
+        let given = record.configs.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let config = TopicConfig::resolve(defaults, given).unwrap_or_else(|error| {
+            // Checked when the topic was made; a later version may know settings we do not.
+            tracing::error!(topic = %record.name, %error, "the topic has the broker's defaults");
+            TopicConfig::resolve(defaults, []).expect("BUG: the defaults are a configuration")
+        });
+        TopicView { record, config }
+    }
+
     pub fn name(&self) -> &TopicName {
         &self.record.name
     }
@@ -69,16 +79,21 @@ pub struct ClusterView {
 }
 
 impl ClusterView {
-    pub fn new(version: u64, identity: Identity, catalog: &Catalog, defaults: &TopicDefaults) -> ClusterView {
+    /// What the catalog says. A topic of which nothing has changed since `before` is the same as there.
+    pub fn new(
+        version: u64,
+        identity: Identity,
+        catalog: &Catalog,
+        defaults: &TopicDefaults,
+        before: Option<&ClusterView>,
+    ) -> ClusterView {
         let mut view = ClusterView { version, identity, by_name: BTreeMap::new(), by_id: HashMap::new() };
         for record in catalog.topics() {
-            let given = || record.configs.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-            let config = TopicConfig::resolve(defaults, given()).unwrap_or_else(|error| {
-                // Checked when the topic was made; a later version may know settings we do not.
-                tracing::error!(topic = %record.name, %error, "the topic has the broker's defaults");
-                TopicConfig::resolve(defaults, []).expect("BUG: the defaults are a configuration")
-            });
-            let topic = Arc::new(TopicView { record: record.clone(), config });
+            let same = before.and_then(|before| before.topic_by_id(record.id));
+            let topic = match same.filter(|topic| topic.record == *record) {
+                Some(topic) => topic.clone(),
+                None => Arc::new(TopicView::new(record.clone(), defaults)),
+            };
             view.by_name.insert(record.name.clone(), topic.clone());
             view.by_id.insert(record.id, topic);
         }
@@ -122,7 +137,7 @@ mod tests {
                 configs: BTreeMap::new(),
             };
             let defaults = Config::ephemeral(std::path::PathBuf::from("/tmp")).topic_defaults;
-            let topic = TopicView { record, config: TopicConfig::resolve(&defaults, []).unwrap() };
+            let topic = TopicView::new(Arc::new(record), &defaults);
             let mut per_shard = [0; 3];
             for partition in 0..12 {
                 per_shard[usize::from(topic.owner(PartitionIndex::new(partition), 3).get())] += 1;

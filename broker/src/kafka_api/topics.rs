@@ -81,15 +81,27 @@ fn once<'a, T, K: Eq + Hash>(all: &'a [T], key: impl Fn(&'a T) -> K) -> Vec<(&'a
     all.iter().filter_map(|one| times.remove(&key(one)).map(|times| (one, 1 < times))).collect()
 }
 
+/// Partitions that one request may add; Kafka's limit.
+const NEW_PARTITIONS_MAX: u64 = 10_000;
+
+/// Why a whole request is refused that adds so many partitions.
+fn excess(counts: impl Iterator<Item = u64>, why: &str) -> Option<Refused> {
+    (NEW_PARTITIONS_MAX < counts.sum()).then(|| (ErrorCode::PolicyViolation, why.to_owned()))
+}
+
 pub fn create(call: Call<'_>, request: &CreateTopicsRequest) {
     let node = node(&call.shard.view());
     let topics = once(&request.topics, |topic| topic.name.as_str());
     let names = topics.iter().map(|(topic, _)| topic.name.clone().0).collect();
+    let default = call.shard.config.topic_defaults.partitions;
+    let counts = topics.iter().filter(|(_, is_twice)| !is_twice).map(|(topic, _)| wanted(topic, default));
+    let excess = excess(counts, "Excessively large number of partitions per request.");
     let part = |(topic, is_twice): (&CreatableTopic, bool)| {
-        let checked = match () {
-            () if call.shard.is_stopping() => Err(stopping()),
-            () if is_twice => Err(invalid(DUPLICATE_NAME)),
-            () => creation(topic, request.validate_only, node),
+        let checked = match &excess {
+            _ if call.shard.is_stopping() => Err(stopping()),
+            Some(refused) => Err(refused.clone()),
+            None if is_twice => Err(invalid(DUPLICATE_NAME)),
+            None => creation(topic, request.validate_only, node),
         };
         match checked {
             Ok(create) => Part::Ask(Box::new(|asker| ControlMessage::CreateTopic { asker, request: create })),
@@ -100,6 +112,15 @@ pub fn create(call: Call<'_>, request: &CreateTopicsRequest) {
         }
     };
     call.ask_control(Shape::Names(names), topics.into_iter().map(part).collect());
+}
+
+/// How many partitions a topic is to have; none where that is no number.
+fn wanted(topic: &CreatableTopic, default: u32) -> u64 {
+    match (topic.num_partitions, topic.assignments.len()) {
+        (-1, 0) => default.into(),
+        (count, 0) => u64::try_from(count).unwrap_or(0),
+        (_, assigned) => assigned as u64,
+    }
 }
 
 fn creation(topic: &CreatableTopic, validate_only: bool, node: i32) -> Result<CreateTopicRequest, Refused> {
@@ -281,11 +302,14 @@ pub fn grow(call: Call<'_>, request: &CreatePartitionsRequest) {
     let view = call.shard.view();
     let topics = once(&request.topics, |topic| topic.name.as_str());
     let names = topics.iter().map(|(topic, _)| topic.name.clone().0).collect();
+    let counts = topics.iter().filter(|(_, is_twice)| !is_twice).map(|(topic, _)| added(&view, topic));
+    let excess = excess(counts, "Unable to perform excessively large batch operation.");
     let part = |(topic, is_twice): (&CreatePartitionsTopic, bool)| {
-        let checked = match () {
-            () if call.shard.is_stopping() => Err(stopping()),
-            () if is_twice => Err(invalid(DUPLICATE_NAME)),
-            () => growth(&view, topic),
+        let checked = match &excess {
+            _ if call.shard.is_stopping() => Err(stopping()),
+            Some(refused) => Err(refused.clone()),
+            None if is_twice => Err(invalid(DUPLICATE_NAME)),
+            None => growth(&view, topic),
         };
         match checked {
             Ok(total) => {
@@ -299,6 +323,12 @@ pub fn grow(call: Call<'_>, request: &CreatePartitionsRequest) {
         }
     };
     call.ask_control(Shape::Names(names), topics.into_iter().map(part).collect());
+}
+
+/// How many partitions a topic is to have more than now; none if there is no such topic.
+fn added(view: &ClusterView, topic: &CreatePartitionsTopic) -> u64 {
+    let total = u64::try_from(topic.count).unwrap_or(0);
+    view.topic(topic.name.as_str()).map_or(0, |found| total.saturating_sub(found.partitions().into()))
 }
 
 /// The total that is wanted. Whether there is such a topic, and whether that is more than it has, is the

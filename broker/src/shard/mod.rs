@@ -56,6 +56,8 @@ mod service;
 
 mod housekeeping;
 
+mod views;
+
 mod tasks;
 pub use tasks::{ShardStart, run};
 

@@ -17,11 +17,12 @@ use protocol::model::{LeaderEpoch, PartitionIndex, ShardId};
 use storage::checkpoint::Checkpoint;
 use storage::id::LogId;
 use storage::mutants::Mutation;
-use storage::recovery::{RecoveryOptions, create_log_dirs, recover};
-use storage::store::{Events, MAINTENANCE_TASKS, OpenLog, ROUNDS_IN_FLIGHT, Store, StoreOptions};
+use storage::recovery::{RecoveryOptions, recover};
+use storage::store::{Events, MAINTENANCE_TASKS, ROUNDS_IN_FLIGHT, Store, StoreOptions};
 
 use super::complaints::Complaints;
 use super::service::ShardService;
+use super::views::apply_views;
 use super::{
     Credits, Fetches, Groups, Place, Requests, Shard, ShardMessage, add_connection, checkpointed, forwarding,
     groups, housekeeping, remove_connection, wall_clock,
@@ -184,7 +185,7 @@ async fn open(start: ShardStart) -> Result<Rc<Shard>, String> {
     THIS.with(|this| *this.borrow_mut() = Rc::downgrade(&shard));
     housekeeping::check_free_space(&shard);
     let begun = Instant::now();
-    let own = own_partitions(&shard, &start.view);
+    let own = own_partitions(&shard, &start.view, |_| true);
     open_partitions(&shard, own).await.map_err(|error| format!("recovery: {error}"))?;
     // From here on records may be written: the mark of the last orderly stop is withdrawn first.
     shard.store.write_checkpoint().await.map_err(|error| format!("the checkpoint: {error}"))?;
@@ -193,9 +194,14 @@ async fn open(start: ShardStart) -> Result<Rc<Shard>, String> {
     Ok(shard)
 }
 
-fn own_partitions(shard: &Shard, view: &ClusterView) -> Vec<(LogId, Arc<TopicView>)> {
+/// Partitions of some topics of a view that are this shard's.
+pub(super) fn own_partitions(
+    shard: &Shard,
+    view: &ClusterView,
+    is_wanted: impl Fn(&Arc<TopicView>) -> bool,
+) -> Vec<(LogId, Arc<TopicView>)> {
     let mut own = Vec::new();
-    for topic in view.topics() {
+    for topic in view.topics().filter(|topic| is_wanted(topic)) {
         for partition in (0..topic.partitions()).map(PartitionIndex::new) {
             if view.owner(topic, partition) == shard.id {
                 own.push((LogId { topic: topic.id(), partition }, topic.clone()));
@@ -205,7 +211,10 @@ fn own_partitions(shard: &Shard, view: &ClusterView) -> Vec<(LogId, Arc<TopicVie
     own
 }
 
-async fn open_partitions(shard: &Rc<Shard>, wanted: Vec<(LogId, Arc<TopicView>)>) -> std::io::Result<()> {
+pub(super) async fn open_partitions(
+    shard: &Rc<Shard>,
+    wanted: Vec<(LogId, Arc<TopicView>)>,
+) -> std::io::Result<()> {
     let (total, mut told) = (wanted.len(), Instant::now());
     for (done, group) in wanted.chunks(RECOVERIES_AT_ONCE).enumerate() {
         if PROGRESS_INTERVAL < told.elapsed() {
@@ -340,65 +349,6 @@ fn handle(shard: &Rc<Shard>, message: ShardMessage) {
         }
     }
     shard.flush_touched();
-}
-
-/// Makes the shard's partitions those of each view, one view after another.
-async fn apply_views(shard: Rc<Shard>, views: Receiver<Arc<ClusterView>>) {
-    while let Ok(view) = views.recv().await {
-        let own = own_partitions(&shard, &view);
-        let gone: Vec<LogId> = {
-            let partitions = shard.partitions.borrow();
-            let known = |id: &LogId| view.topic_by_id(id.topic).is_some();
-            partitions.keys().filter(|id| !known(id)).copied().collect()
-        };
-        let (open, new): (Vec<_>, Vec<_>) =
-            own.into_iter().partition(|(id, _)| shard.partition(*id).is_some());
-        let ids: Vec<LogId> = new.iter().map(|(id, _)| *id).collect();
-        let created = create_log_dirs(shard.store.disk(), &ids).await;
-        let opened = match created {
-            Ok(()) => open_partitions(&shard, new).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = opened {
-            tracing::error!(%error, "cannot open a partition; its topic is not available on this shard");
-        }
-        let before = shard.view.replace(view.clone());
-        shard.forget_offsets_of_deleted(&before, &view);
-        reconfigure(&shard, open).await;
-        let mut detached = Vec::new();
-        for id in gone {
-            detached.extend(shard.store.detach(id, &*shard));
-            shard.partitions.borrow_mut().remove(&id);
-        }
-        shard.send_to_control(ControlMessage::Applied { version: view.version });
-        runtime::spawn_background(free_files(shard.clone(), detached, view.version));
-    }
-}
-
-/// Has open partitions go by what their topics are told now.
-async fn reconfigure(shard: &Shard, open: Vec<(LogId, Arc<TopicView>)>) {
-    let mut flush = false;
-    for (id, topic) in open {
-        if let Some(partition) = shard.partition(id) {
-            partition.reconfigure(&shard.store, topic);
-            flush |= partition.is_changing_over();
-        }
-    }
-    if flush {
-        shard.store.flush_due(shard).await; // a log that is to be strict takes nothing meanwhile
-    }
-}
-
-/// Deletes what was taken away by a view. A crash half-way leaves the rest to the next start.
-async fn free_files(shard: Rc<Shard>, logs: Vec<Rc<OpenLog<ShardDisk>>>, version: u64) {
-    for log in logs {
-        let id = log.id();
-        if let Err(error) = shard.store.delete(log).await {
-            tracing::warn!(log = %id, %error, "cannot delete a partition's files; the next start tries again");
-            return;
-        }
-    }
-    shard.send_to_control(ControlMessage::Freed { version });
 }
 
 async fn expire_fetches(shard: Rc<Shard>) {

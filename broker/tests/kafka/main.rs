@@ -19,6 +19,8 @@ mod offsets;
 
 mod topics;
 
+mod many;
+
 mod configs;
 
 mod greedy;

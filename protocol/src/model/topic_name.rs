@@ -40,6 +40,11 @@ impl TopicName {
         let is_alike = || self.as_str().bytes().map(fold).eq(other.bytes().map(fold));
         self.as_str().len() == other.len() && self.as_str() != other && is_alike()
     }
+
+    /// The name with `_` for each `.`: the same for two names that collide.
+    pub fn folded(&self) -> Box<str> {
+        self.as_str().replace('.', "_").into()
+    }
 }
 
 impl fmt::Display for TopicName {
@@ -90,6 +95,10 @@ mod tests {
         let name = TopicName::new("a.b_c").unwrap();
         assert!(["a_b.c", "a_b_c", "a.b.c"].iter().all(|other| name.collides_with(other)));
         assert!(["a.b_c", "a-b_c", "a.b_", "a.b_cc", ""].iter().all(|other| !name.collides_with(other)));
+        for other in ["a_b.c", "a_b_c", "a.b_c", "a-b_c", "a.b_", "a.b_cc"] {
+            let is_folded_alike = TopicName::new(other).unwrap().folded() == name.folded();
+            assert_eq!(is_folded_alike, other == name.as_str() || name.collides_with(other), "{other}");
+        }
     }
 
     #[test]

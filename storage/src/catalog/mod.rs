@@ -7,11 +7,15 @@
 //! [`MetadataLog`].
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use protocol::model::{ClusterId, ErrorCode, ProducerId, TopicId, TopicName};
 
 mod record;
 pub use record::{MetadataRecord, TopicRecord};
+
+mod topics;
+use topics::Topics;
 
 mod redb_log;
 pub use redb_log::{FILE, RedbLog, read_copy};
@@ -35,13 +39,11 @@ pub trait MetadataLog: Send {
     fn append(&mut self, records: &[MetadataRecord]) -> Result<(), CatalogError>;
 }
 
-/// What all records add up to.
+/// What all records add up to. A clone costs little until one of the two is changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Catalog {
     cluster: Option<ClusterId>,
-    topics: BTreeMap<TopicName, TopicRecord>,
-    /// Topics that are gone for everybody but whose files may not be.
-    deleting: BTreeMap<TopicId, TopicRecord>,
+    topics: Arc<Topics>,
     next_number: u64,
     producer_ids_next: ProducerId,
 }
@@ -50,8 +52,7 @@ impl Default for Catalog {
     fn default() -> Catalog {
         Catalog {
             cluster: None,
-            topics: BTreeMap::new(),
-            deleting: BTreeMap::new(),
+            topics: Arc::default(),
             next_number: 0,
             producer_ids_next: ProducerId::new(0),
         }
@@ -116,16 +117,26 @@ impl Catalog {
         self.cluster
     }
 
-    pub fn topics(&self) -> impl Iterator<Item = &TopicRecord> {
-        self.topics.values()
+    /// A topic's record is the same one for as long as nothing about the topic changes.
+    pub fn topics(&self) -> impl Iterator<Item = &Arc<TopicRecord>> {
+        self.topics.all()
     }
 
-    pub fn topic(&self, name: &str) -> Option<&TopicRecord> {
+    pub fn topic(&self, name: &str) -> Option<&Arc<TopicRecord>> {
         self.topics.get(name)
     }
 
-    pub fn deleting(&self) -> impl Iterator<Item = &TopicRecord> {
-        self.deleting.values()
+    pub fn name_of(&self, id: TopicId) -> Option<&TopicName> {
+        self.topics.name_of(id)
+    }
+
+    /// A topic of another name that [collides](TopicName::collides_with) with this one.
+    pub fn colliding(&self, name: &TopicName) -> Option<&TopicName> {
+        self.topics.colliding(name)
+    }
+
+    pub fn deleting(&self) -> impl Iterator<Item = &Arc<TopicRecord>> {
+        self.topics.deleting()
     }
 
     /// Ids from this one on have been given to nobody.
@@ -143,7 +154,7 @@ impl Catalog {
 
     pub fn plan_create(&self, topic: NewTopic) -> Result<MetadataRecord, TopicRefusal> {
         let NewTopic { name, id, partitions, replication_factor, configs } = topic;
-        if self.topics.contains_key(&name) {
+        if self.topic(name.as_str()).is_some() {
             return Err(TopicRefusal::Exists(name));
         }
         if partitions == 0 || protocol::model::limits::PARTITIONS_PER_TOPIC_MAX < partitions {
@@ -163,7 +174,7 @@ impl Catalog {
 
     /// `total` partitions for a topic, those it has included.
     pub fn plan_partitions(&self, name: &TopicName, total: u32) -> Result<MetadataRecord, TopicRefusal> {
-        let topic = self.topics.get(name).ok_or_else(|| TopicRefusal::Unknown(name.clone()))?;
+        let topic = self.topic(name.as_str()).ok_or_else(|| TopicRefusal::Unknown(name.clone()))?;
         if FIXED.contains(&name.as_str()) {
             return Err(TopicRefusal::Fixed(name.clone()));
         }
@@ -182,12 +193,12 @@ impl Catalog {
         name: &TopicName,
         configs: BTreeMap<String, String>,
     ) -> Result<MetadataRecord, TopicRefusal> {
-        let topic = self.topics.get(name).ok_or_else(|| TopicRefusal::Unknown(name.clone()))?;
+        let topic = self.topic(name.as_str()).ok_or_else(|| TopicRefusal::Unknown(name.clone()))?;
         Ok(MetadataRecord::TopicConfigured { id: topic.id, configs })
     }
 
     pub fn plan_delete(&self, name: &TopicName) -> Result<MetadataRecord, TopicRefusal> {
-        match self.topics.get(name) {
+        match self.topic(name.as_str()) {
             Some(topic) => Ok(MetadataRecord::TopicDeleted { id: topic.id }),
             None => Err(TopicRefusal::Unknown(name.clone())),
         }
@@ -198,30 +209,24 @@ impl Catalog {
             MetadataRecord::ClusterCreated { id } => self.cluster = Some(*id),
             MetadataRecord::TopicCreated(topic) => {
                 self.next_number = self.next_number.max(topic.number + 1);
-                self.topics.insert(topic.name.clone(), topic.clone());
+                self.topics_mut().insert(topic.clone());
             }
             MetadataRecord::PartitionsCreated { id, total } => {
-                if let Some(topic) = self.topics.values_mut().find(|topic| topic.id == *id) {
-                    topic.partitions = topic.partitions.max(*total);
-                }
+                self.topics_mut().change(*id, |topic| topic.partitions = topic.partitions.max(*total));
             }
             MetadataRecord::TopicConfigured { id, configs } => {
-                if let Some(topic) = self.topics.values_mut().find(|topic| topic.id == *id) {
-                    topic.configs.clone_from(configs);
-                }
+                self.topics_mut().change(*id, |topic| topic.configs.clone_from(configs));
             }
-            MetadataRecord::TopicDeleted { id } => {
-                let name = self.topics.values().find(|topic| topic.id == *id).map(|topic| topic.name.clone());
-                let topic = name.and_then(|name| self.topics.remove(&name));
-                self.deleting.extend(topic.map(|topic| (*id, topic)));
-            }
-            MetadataRecord::TopicRemoved { id } => {
-                self.deleting.remove(id);
-            }
+            MetadataRecord::TopicDeleted { id } => self.topics_mut().delete(*id),
+            MetadataRecord::TopicRemoved { id } => self.topics_mut().remove(*id),
             MetadataRecord::ProducerIdsReserved { next } => {
                 self.producer_ids_next = self.producer_ids_next.max(*next);
             }
         }
+    }
+
+    fn topics_mut(&mut self) -> &mut Topics {
+        Arc::make_mut(&mut self.topics)
     }
 }
 
