@@ -6,13 +6,13 @@ use std::rc::Rc;
 
 use protocol::api::{ListOffsetsEntry, ListOffsetsRequest, ListOffsetsResult, Message, OffsetSpec};
 use protocol::frame::FrameHeader;
-use protocol::model::{ErrorCode, Timestamp};
+use protocol::model::{ErrorCode, Offset, Timestamp};
 
 use super::{Refusal, begin_entries};
 use crate::connection::Connection;
 use crate::metrics::count;
 use crate::runtime;
-use crate::shard::{Asked, Origin, Partition, Place, Shard, ShardMessage, Waiting};
+use crate::shard::{Asked, Lookup, Origin, Partition, Place, Shard, ShardMessage, Waiting};
 
 pub fn handle(
     shard: &Rc<Shard>,
@@ -76,34 +76,38 @@ pub fn list_offset(shard: &Rc<Shard>, origin: Origin, entry: ListOffsetsEntry) {
 }
 
 fn list_here(shard: &Rc<Shard>, origin: Origin, partition: Rc<Partition>, spec: OffsetSpec) {
-    let found = |offset, timestamp| ListOffsetsResult {
-        error: ErrorCode::None,
-        leader_epoch: Some(partition.leader_epoch()),
-        offset,
-        timestamp,
-    };
+    let at = |offset| found(&partition, Some(offset), Timestamp::NONE);
     match spec {
-        OffsetSpec::Earliest => answer(shard, origin, found(Some(partition.earliest()), Timestamp::NONE)),
-        OffsetSpec::Latest => answer(shard, origin, found(Some(partition.latest()), Timestamp::NONE)),
+        OffsetSpec::Earliest => answer(shard, origin, at(partition.earliest())),
+        OffsetSpec::Latest => answer(shard, origin, at(partition.latest())),
         OffsetSpec::MaxTimestamp | OffsetSpec::AtOrAfter(_) => {
-            let none = found(None, Timestamp::NONE);
-            let shard = shard.clone();
-            runtime::spawn_background(async move {
-                let searched = match spec {
-                    OffsetSpec::AtOrAfter(time) => partition.find_time(&shard.store, time).await,
-                    _ => partition.find_max_time(&shard.store).await,
-                };
-                let result = match searched {
-                    Ok(Some((offset, timestamp))) => {
-                        ListOffsetsResult { offset: Some(offset), timestamp, ..none }
-                    }
-                    Ok(None) => none,
-                    Err(error) => ListOffsetsResult::refused(error),
-                };
-                answer(&shard, origin, result);
-                shard.flush_touched();
-            });
+            if shard.lookups.add(Lookup { origin, partition, spec }) {
+                runtime::spawn_background(search(shard.clone()));
+            }
         }
+    }
+}
+
+fn found(partition: &Partition, offset: Option<Offset>, timestamp: Timestamp) -> ListOffsetsResult {
+    let leader_epoch = Some(partition.leader_epoch());
+    ListOffsetsResult { error: ErrorCode::None, leader_epoch, offset, timestamp }
+}
+
+/// Searches for what is asked for, until there is nothing more.
+async fn search(shard: Rc<Shard>) {
+    while let Some(Lookup { origin, partition, spec }) = shard.lookups.next() {
+        let searched = match spec {
+            OffsetSpec::AtOrAfter(time) => partition.find_time(&shard.store, time).await,
+            _ => partition.find_max_time(&shard.store).await,
+        };
+        let result = match searched {
+            Ok(Some((offset, timestamp))) => found(&partition, Some(offset), timestamp),
+            Ok(None) => found(&partition, None, Timestamp::NONE),
+            Err(error) => ListOffsetsResult::refused(error),
+        };
+        answer(&shard, origin, result);
+        shard.flush_touched();
+        runtime::yield_if_needed().await;
     }
 }
 

@@ -40,6 +40,10 @@ use credits::Credits;
 
 mod forwarding;
 
+mod lookups;
+pub use lookups::Lookup;
+use lookups::Lookups;
+
 mod complaints;
 use complaints::Complaints;
 
@@ -85,6 +89,7 @@ pub struct Shard {
     partitions: RefCell<HashMap<LogId, Rc<Partition>>>,
     pub requests: RefCell<Requests>,
     pub fetches: Fetches,
+    pub lookups: Lookups,
     groups: Groups,
     peers: Vec<Sender<ShardMessage>>,
     control: Sender<ControlMessage>,

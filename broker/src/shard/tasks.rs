@@ -21,6 +21,7 @@ use storage::recovery::{RecoveryOptions, recover};
 use storage::store::{Events, MAINTENANCE_TASKS, ROUNDS_IN_FLIGHT, Store, StoreOptions};
 
 use super::complaints::Complaints;
+use super::lookups::Lookups;
 use super::service::ShardService;
 use super::views::apply_views;
 use super::{
@@ -168,6 +169,7 @@ async fn open(start: ShardStart) -> Result<Rc<Shard>, String> {
         partitions: RefCell::new(HashMap::new()),
         requests: RefCell::new(Requests::default()),
         fetches: Fetches::default(),
+        lookups: Lookups::default(),
         groups: Groups::default(),
         peers: start.peers,
         control: start.control,

@@ -5,7 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use kafka_protocol::messages::{ApiVersionsRequest, FetchRequest, ProduceRequest};
+use kafka_protocol::messages::{ApiVersionsRequest, FetchRequest, ListOffsetsRequest, ProduceRequest};
+use protocol::batch::{BatchBuilder, Codec};
+use protocol::model::Timestamp;
 
 use crate::client::{Kafka, broker, broker_with, fetch_of, fetched, frame, produce_of};
 use crate::hostile::memory;
@@ -168,4 +170,31 @@ fn idle_connections_end_and_waiting_ones_do_not() {
     waiting.receive::<FetchRequest>(12, correlation);
     // It is idle from now on, and not since it asked.
     waiting.call(3, &ApiVersionsRequest::default());
+}
+
+/// Each of 300 searches takes 7 MB apart; one of somebody else does not wait for all of them.
+#[test]
+fn many_searches_for_a_time_do_not_hold_up_another() {
+    let broker = broker(1);
+    let mut greedy = Kafka::connect(&broker);
+    greedy.create_topic("many", 300);
+    greedy.create_topic("one", 1);
+    let mut builder = BatchBuilder::new(Codec::Gzip);
+    builder.try_append(Timestamp::from_millis(1), None, Some(&[0; 7_000_000]), &[]).unwrap();
+    builder.try_append(Timestamp::from_millis(3), None, Some(b"x"), &[]).unwrap();
+    let packed = builder.finish();
+    for partition in 0..300 {
+        assert_eq!(greedy.produce("many", partition, &packed).error_code, 0);
+    }
+    assert_eq!(greedy.produce("one", 0, &packed).error_code, 0);
+    let all: Vec<(i32, i64)> = (0..300).map(|partition| (partition, 2)).collect();
+    let correlation = greedy.send(7, &list_of("many", &all));
+    let begun = Instant::now();
+    let mut kafka = Kafka::connect(&broker);
+    let found = kafka.call(7, &list_of("one", &[(0, 2)]));
+    let one = begun.elapsed();
+    assert_eq!(found.topics[0].partitions[0].offset, 1);
+    let found = greedy.receive::<ListOffsetsRequest>(7, correlation);
+    assert!(found.topics[0].partitions.iter().all(|partition| partition.offset == 1));
+    assert!(one < begun.elapsed() / 4, "{one:?} of {:?}", begun.elapsed());
 }
