@@ -181,13 +181,13 @@ impl Connection {
     }
 
     /// Waits until the peer has taken its replies, down to `limit` bytes, or the connection closed.
-    async fn wait_until_owed_at_most(&self, limit: usize) {
+    async fn wait_until_owed_at_most(&self, limit: usize, keeps_frame: bool) {
         let mut least = usize::MAX;
         let is_taken = || {
             let owed = self.owed();
             if owed < least {
                 least = owed;
-                self.patience.await_taking(Instant::now());
+                self.patience.await_taking(Instant::now(), keeps_frame);
             }
             (self.closed.get() || owed <= limit).then_some(())
         };

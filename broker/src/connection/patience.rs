@@ -3,7 +3,7 @@
 //!     its first frame    30 s                         (of a native peer: `listener.hello_timeout`)
 //!     within a frame     30 s for each part of it, and for all of it 30 s more than at 64 KiB a second
 //!     the next frame     for ever, or `kafka.connections_idle_max` while nothing is owed to it
-//!     to take replies    10 minutes for each part of them
+//!     to take replies    10 minutes for each part of them, 30 s while a large frame of its waits for that
 //!
 //! A connection notes by when something has to happen, and its shard looks every second who is late:
 //! what is promised to a peer that has gone, others can use.
@@ -48,8 +48,10 @@ impl Patience {
         self.awaited.set(idle_max.map(|idle_max| (Awaited::Anything(idle_max), now + idle_max)));
     }
 
-    pub fn await_taking(&self, now: Instant) {
-        self.awaited.set(Some((Awaited::Progress, now + UNTAKEN_MAX)));
+    /// That replies are taken; `keeps_frame` if memory is promised for a frame meanwhile.
+    pub fn await_taking(&self, now: Instant, keeps_frame: bool) {
+        let most = if keeps_frame { STALL_MAX } else { UNTAKEN_MAX };
+        self.awaited.set(Some((Awaited::Progress, now + most)));
     }
 
     /// It is not the peer's turn.
@@ -106,5 +108,14 @@ mod tests {
         assert!(patience.is_over(now + SECOND * 61, true));
         patience.await_nothing();
         assert_eq!(over_after(&patience, now), None);
+    }
+
+    #[test]
+    fn who_keeps_memory_has_to_take_its_replies_sooner() {
+        let (patience, now) = (Patience::default(), Instant::now());
+        patience.await_taking(now, false);
+        assert_eq!(over_after(&patience, now), Some(600));
+        patience.await_taking(now, true);
+        assert_eq!(over_after(&patience, now), Some(30));
     }
 }

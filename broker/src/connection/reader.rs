@@ -23,7 +23,7 @@ use protocol::model::{CorrelationId, ErrorCode, ShardId};
 
 use super::Connection;
 use super::receive_buffer::ReceiveBuffer;
-use crate::runtime;
+use crate::runtime::{self, Notify};
 
 /// How long a refused peer may take to read why, before the socket is closed on it.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -80,6 +80,11 @@ pub trait Service: 'static {
     /// Whether others need the memory that a connection keeps for its next frame.
     fn is_tight(&self) -> bool;
 
+    /// Has a connection that keeps memory told when others begin to need it.
+    fn add_holder(&self, holder: Rc<Notify>);
+
+    fn remove_holder(&self, holder: &Rc<Notify>);
+
     /// Waits until the shard takes requests again: its commits may lag behind its readers.
     fn wait_for_room(&self) -> impl Future<Output = ()>;
 
@@ -97,7 +102,7 @@ pub async fn serve<S: Service>(service: Rc<S>, connection: Rc<Connection>, recei
     if stays != Some(false) {
         reader.connection.close();
     }
-    reader.service.release(reader.reserved);
+    reader.set_reserved(0);
 }
 
 /// Serves a connection of one of Kafka's clients to its end.
@@ -107,7 +112,7 @@ pub async fn serve_kafka<S: Service>(service: Rc<S>, connection: Rc<Connection>)
     let mut reader = Reader::new(service, connection, &[], idle_max);
     reader.run_kafka().await;
     reader.connection.close();
-    reader.service.release(reader.reserved);
+    reader.set_reserved(0);
 }
 
 struct Reader<S> {
@@ -116,6 +121,8 @@ struct Reader<S> {
     buffer: ReceiveBuffer,
     /// Bytes promised to this connection: all of a buffer that has grown.
     reserved: usize,
+    /// Others need them.
+    wanted_back: Rc<Notify>,
     /// How long the peer may be idle.
     idle_max: Option<Duration>,
     /// Whether a frame has been received.
@@ -130,7 +137,8 @@ impl<S: Service> Reader<S> {
         idle_max: Option<Duration>,
     ) -> Reader<S> {
         let buffer = ReceiveBuffer::new(received);
-        Reader { buffer, reserved: 0, service, connection, idle_max, has_spoken: false }
+        let wanted_back = Rc::default();
+        Reader { buffer, reserved: 0, wanted_back, service, connection, idle_max, has_spoken: false }
     }
 
     /// Waits for the Hello. `true` if the connection stays here; `false` if it is another's now.
@@ -186,11 +194,15 @@ impl<S: Service> Reader<S> {
     /// Waits until the peer has taken its replies but for what it may owe. Many requests may have come in
     /// one read, so each of them asks.
     async fn wait_for_peer(&self) {
-        let limit = self.service.connection_out_bytes();
-        if limit < self.connection.owed() {
+        if self.must_wait_for_peer() {
+            let limit = self.service.connection_out_bytes();
             self.service.flush();
-            self.connection.wait_until_owed_at_most(limit).await;
+            self.connection.wait_until_owed_at_most(limit, 0 < self.reserved).await;
         }
+    }
+
+    fn must_wait_for_peer(&self) -> bool {
+        self.service.connection_out_bytes() < self.connection.owed()
     }
 
     async fn run_kafka(&mut self) {
@@ -264,10 +276,11 @@ impl<S: Service> Reader<S> {
             };
             // Nothing more can be done with what is here: let the replies go before waiting.
             self.service.flush();
-            self.wait_for_peer().await;
-            if std::mem::take(&mut is_first_look) && self.service.is_tight() {
+            let is_new = std::mem::take(&mut is_first_look);
+            if is_new && (self.service.is_tight() || self.must_wait_for_peer()) {
                 self.shrink();
             }
+            self.wait_for_peer().await;
             let capacity = self.make_room(wanted, filled).await;
             let begun = self.begin_to_wait(wanted, waited);
             let read = self.read(capacity).await;
@@ -303,12 +316,17 @@ impl<S: Service> Reader<S> {
     /// that frames have left behind was not needed for some time.
     async fn read(&mut self, capacity: usize) -> Option<(usize, usize)> {
         let oversized = self.buffer.is_oversized();
+        let needed = self.wanted_back.version();
         let free = self.buffer.free(capacity);
         let room = free.len();
         let read = self.connection.socket.read(free);
         let received = match oversized {
             false => read.await,
-            true => runtime::with_timeout(OVERSIZED_FOR, read).await?,
+            true => {
+                let needed = self.wanted_back.changed(needed);
+                let unused = runtime::either(runtime::sleep(OVERSIZED_FOR), needed);
+                runtime::unless(unused, read).await?
+            }
         };
         Some((received.unwrap_or(0), room))
     }
@@ -316,8 +334,18 @@ impl<S: Service> Reader<S> {
     /// Gives back what neither an idle connection nor the bytes of a frame need that has come in part.
     fn shrink(&mut self) {
         let kept = self.buffer.shrink();
-        self.service.release(self.reserved.saturating_sub(kept));
-        self.reserved = self.reserved.min(kept);
+        self.set_reserved(self.reserved.min(kept));
+    }
+
+    /// Counts what was promised or gives back what is not needed any more.
+    fn set_reserved(&mut self, bytes: usize) {
+        match (self.reserved, bytes) {
+            (0, 1..) => self.service.add_holder(self.wanted_back.clone()),
+            (1.., 0) => self.service.remove_holder(&self.wanted_back),
+            _ => {}
+        }
+        self.service.release(self.reserved.saturating_sub(bytes));
+        self.reserved = bytes;
     }
 
     /// Has the memory promised that the next read needs: the capacity of the buffer then.
@@ -325,12 +353,12 @@ impl<S: Service> Reader<S> {
         let capacity = self.buffer.capacity();
         if capacity < frame_len {
             self.service.reserve(frame_len - self.reserved).await;
-            self.reserved = frame_len;
+            self.set_reserved(frame_len);
             return frame_len;
         }
         let grown = if filled { self.buffer.grown() } else { capacity };
         if capacity < grown && self.service.try_reserve(grown - self.reserved) {
-            self.reserved = grown;
+            self.set_reserved(grown);
             return grown;
         }
         capacity
@@ -359,7 +387,7 @@ impl<S: Service> Reader<S> {
         self.connection.flush();
         let connection = self.connection.clone();
         let drain = async {
-            connection.wait_until_owed_at_most(0).await;
+            connection.wait_until_owed_at_most(0, false).await;
             let mut waste = [0; 4096];
             while connection.socket.read(&mut waste).await.is_ok_and(|count| 0 < count) {}
         };

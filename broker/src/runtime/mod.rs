@@ -89,8 +89,13 @@ pub async fn yield_if_needed() {
 
 /// `None` if `work` was not done by then.
 pub async fn with_timeout<T>(duration: Duration, work: impl Future<Output = T>) -> Option<T> {
+    unless(sleep(duration), work).await
+}
+
+/// `None` if `end` was done before `work`.
+pub async fn unless<T>(end: impl Future<Output = ()>, work: impl Future<Output = T>) -> Option<T> {
     futures_lite::future::or(async { Some(work.await) }, async {
-        sleep(duration).await;
+        end.await;
         None
     })
     .await

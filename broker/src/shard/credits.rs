@@ -1,15 +1,15 @@
 //! Memory that a shard has promised: to frames being received, to batches that are not durable yet.
 //!
-//!     limit ├──── receiving: half at ease, three quarters at most ────┼─ a quarter beside ─┤
-//!                 handled: accepted and not durable, read from disk ─── what is left, and the quarter always
+//!     limit ├──── receiving: half at ease, three quarters at most ────┼──── accepted ────┤
+//!                                                       beside it: reads from disk, a quarter
 //!
 //! Bytes are reserved before they are read. Who gets no credit waits, its socket is not read, and TCP
 //! tells its peer (design D9). Frames wait in line. A frame that has come in part keeps what it has, so
 //! all of the credit could be held by frames that wait for more. This is why it is given beyond one half
 //! only to a frame that is received to its end with it, and why a connection keeps none for its next
 //! frame then: what is held by those who wait is one half at most, and up to there the first in line
-//! gets all that it needs. What is handled comes to an end by itself, and peers that do not come to the end of
-//! their frames do not keep it from beginning.
+//! gets all that it needs. What is accepted or read comes to an end by itself, and peers that do not come to the
+//! end of their frames do not keep it from beginning.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -21,10 +21,14 @@ pub struct Credits {
     limit: usize,
     /// What frames take that are being received, and buffers kept for the next ones.
     receiving: Cell<usize>,
-    /// What batches take that are not durable, and reads from disk.
-    handled: Cell<usize>,
+    /// What batches take that are not durable.
+    accepted: Cell<usize>,
+    /// What is being read from disk.
+    reading: Cell<usize>,
     /// Who waits to receive, the first to be served in front.
     line: RefCell<VecDeque<Rc<Notify>>>,
+    /// Who has credit to receive, and may not need it: told when somebody begins to wait.
+    holders: RefCell<Vec<Rc<Notify>>>,
     returned: Notify,
 }
 
@@ -33,41 +37,46 @@ impl Credits {
         Credits {
             limit,
             receiving: Cell::new(0),
-            handled: Cell::new(0),
+            accepted: Cell::new(0),
+            reading: Cell::new(0),
             line: RefCell::default(),
+            holders: RefCell::default(),
             returned: Notify::default(),
         }
     }
 
     pub fn used(&self) -> usize {
-        self.receiving.get() + self.handled.get()
+        self.receiving.get() + self.accepted.get() + self.reading.get()
     }
 
     /// Takes credit without asking: the bytes are here already.
     pub fn take(&self, bytes: usize) {
-        self.handled.set(self.handled.get() + bytes);
-    }
-
-    /// Credit for something that ends by itself.
-    pub async fn reserve(&self, bytes: usize) {
-        let fits = || {
-            let handled = self.handled.get();
-            handled == 0 || handled + bytes <= self.limit / 4 || self.used() + bytes <= self.limit
-        };
-        self.returned.until(|| fits().then(|| self.take(bytes))).await;
+        self.accepted.set(self.accepted.get() + bytes);
     }
 
     pub fn give_back(&self, bytes: usize) {
-        take_away(&self.handled, bytes);
+        take_away(&self.accepted, bytes);
         self.tell(bytes);
     }
 
-    /// Waits until what has been received may be handled.
+    /// Waits until what has been received may be accepted.
     pub async fn wait_for_room(&self) {
-        let has_room = || self.handled.get() < self.limit / 4 || self.used() < self.limit;
+        let has_room = || self.accepted.get() < self.limit / 4;
         if !has_room() {
             self.returned.until(|| has_room().then_some(())).await;
         }
+    }
+
+    /// Credit for a read from disk; a single one is always granted.
+    pub async fn reserve_to_read(&self, bytes: usize) {
+        let fits = || self.reading.get() == 0 || self.reading.get() + bytes <= self.limit / 4;
+        self.returned.until(|| fits().then_some(())).await;
+        self.reading.set(self.reading.get() + bytes);
+    }
+
+    pub fn give_back_read(&self, bytes: usize) {
+        take_away(&self.reading, bytes);
+        self.tell(bytes);
     }
 
     /// Whether somebody else needs what a connection would keep for its next frame.
@@ -77,9 +86,7 @@ impl Credits {
 
     /// Credit for a larger buffer than the frame needs. `false` if it is refused.
     pub fn try_reserve_to_receive(&self, bytes: usize) -> bool {
-        let is_granted = !self.is_tight()
-            && self.receiving.get() + bytes <= self.limit / 2
-            && self.used() + bytes <= self.limit;
+        let is_granted = !self.is_tight() && self.receiving.get() + bytes <= self.limit / 2;
         if is_granted {
             self.receiving.set(self.receiving.get() + bytes);
         }
@@ -89,9 +96,8 @@ impl Credits {
     /// Credit for all that a frame needs to be received. First come, first served.
     pub async fn reserve_to_receive(&self, bytes: usize) {
         let fits = || {
-            let (receiving, handled) = (self.receiving.get(), self.handled.get());
-            let has_part = receiving <= self.limit / 2 || receiving + bytes <= self.limit - self.limit / 4;
-            has_part && (handled <= self.limit / 4 || self.used() + bytes <= self.limit)
+            let receiving = self.receiving.get();
+            receiving <= self.limit / 2 || receiving + bytes <= self.limit - self.limit / 4
         };
         if !(self.line.borrow().is_empty() && fits()) {
             let place = Place::join(self);
@@ -103,6 +109,18 @@ impl Credits {
     pub fn give_back_received(&self, bytes: usize) {
         take_away(&self.receiving, bytes);
         self.tell(bytes);
+    }
+
+    /// Has `holder` told whenever somebody begins to wait for credit.
+    pub fn add_holder(&self, holder: Rc<Notify>) {
+        self.holders.borrow_mut().push(holder);
+    }
+
+    pub fn remove_holder(&self, holder: &Rc<Notify>) {
+        let mut holders = self.holders.borrow_mut();
+        if let Some(place) = holders.iter().position(|other| Rc::ptr_eq(other, holder)) {
+            holders.swap_remove(place);
+        }
     }
 
     fn tell(&self, bytes: usize) {
@@ -134,6 +152,7 @@ impl<'a> Place<'a> {
     fn join(credits: &'a Credits) -> Place<'a> {
         let turn = Rc::new(Notify::default());
         credits.line.borrow_mut().push_back(turn.clone());
+        credits.holders.borrow().iter().for_each(|holder| holder.notify());
         Place { credits, turn }
     }
 
@@ -187,14 +206,32 @@ mod tests {
     }
 
     #[test]
-    fn what_is_received_leaves_room_for_what_is_handled() {
+    fn holders_are_told_when_somebody_begins_to_wait() {
+        let credits = Credits::new(16 * MIB);
+        let (holder, gone) = (Rc::new(Notify::default()), Rc::new(Notify::default()));
+        credits.add_holder(holder.clone());
+        credits.add_holder(gone.clone());
+        block_on(credits.reserve_to_receive(12 * MIB));
+        credits.remove_holder(&gone);
+        assert_eq!(holder.version(), 0, "nobody waits");
+        assert!(is_pending(credits.reserve_to_receive(MIB)));
+        assert_eq!((holder.version(), gone.version()), (1, 0));
+    }
+
+    #[test]
+    fn what_is_received_accepted_and_read_have_a_part_each() {
         let credits = Credits::new(16 * MIB);
         block_on(credits.reserve_to_receive(12 * MIB));
         assert!(!is_pending(credits.wait_for_room()));
-        assert!(!is_pending(credits.reserve(4 * MIB)));
-        assert!(is_pending(credits.wait_for_room()) && is_pending(credits.reserve(1)));
+        credits.take(4 * MIB);
+        assert!(is_pending(credits.wait_for_room()));
+        assert!(!is_pending(credits.reserve_to_read(5 * MIB)), "a single one always");
+        assert!(is_pending(credits.reserve_to_read(1)));
+        credits.give_back_read(MIB);
         credits.give_back(1);
-        assert!(!is_pending(credits.wait_for_room()) && !is_pending(credits.reserve(1)));
+        assert!(is_pending(credits.reserve_to_read(1)) && !is_pending(credits.wait_for_room()));
+        credits.give_back_read(1);
+        assert!(!is_pending(credits.reserve_to_read(1)));
     }
 
     #[test]

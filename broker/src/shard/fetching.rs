@@ -185,9 +185,9 @@ impl Shard {
                     Place::Here(partition) => {
                         let limit = budget.limit(entry);
                         count(&shard.counters.cache_misses, 1);
-                        shard.credits.reserve(limit).await;
+                        shard.credits.reserve_to_read(limit).await;
                         let (fetched, next) = partition.read_any(&shard.store, entry, limit).await;
-                        shard.credits.give_back(limit);
+                        shard.credits.give_back_read(limit);
                         ahead.extend(next.map(|next| (partition, entry.fetch_offset, next, limit)));
                         fetched
                     }

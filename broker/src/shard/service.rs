@@ -14,6 +14,7 @@ use crate::connection::{Admission, Connection, Service};
 use crate::handlers;
 use crate::kafka_api;
 use crate::metrics::count;
+use crate::runtime::Notify;
 
 /// What an [`Rc`] of the shard can do as a connection's service.
 pub struct ShardService(pub Rc<Shard>);
@@ -104,6 +105,14 @@ impl Service for ShardService {
 
     fn try_reserve(&self, bytes: usize) -> bool {
         self.0.credits.try_reserve_to_receive(bytes)
+    }
+
+    fn add_holder(&self, holder: Rc<Notify>) {
+        self.0.credits.add_holder(holder);
+    }
+
+    fn remove_holder(&self, holder: &Rc<Notify>) {
+        self.0.credits.remove_holder(holder);
     }
 
     fn is_tight(&self) -> bool {
