@@ -144,7 +144,8 @@ fn creation(topic: &CreatableTopic, validate_only: bool, node: i32) -> Result<Cr
     let mut configs = Vec::with_capacity(topic.configs.len());
     for config in &topic.configs {
         let value = config.value.as_ref().ok_or_else(|| {
-            (ErrorCode::InvalidConfig, format!("{}: a setting has a value", config.name.as_str()))
+            let name = config.name.as_str();
+            (ErrorCode::InvalidConfig, format!("Null value not supported for topic configs: {name}"))
         })?;
         configs.push((config.name.as_str().to_owned(), value.as_str().to_owned()));
     }
