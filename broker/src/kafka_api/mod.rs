@@ -59,8 +59,7 @@ enum Shape {
     Names(Vec<StrBytes>),
     /// And whether to tell what the client may do with each.
     DescribedGroups(Vec<StrBytes>, bool),
-    /// Topics by name or by id.
-    Deleted(Vec<(Option<StrBytes>, uuid::Uuid)>),
+    Deleted(Vec<topics::Named>),
     Resources(Vec<configs::Resource>),
     ListGroups(groups::Filter),
     Sizes(cluster::Sizes),

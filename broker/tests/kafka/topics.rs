@@ -7,6 +7,7 @@ use kafka_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
 };
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
@@ -182,17 +183,32 @@ fn topics_are_deleted_by_name_and_by_id() {
     }
     kafka.create_topic("t", 2);
     kafka.create_topic("u", 2);
-    let id = id_of(&mut kafka, "t");
+    let [id, other, own] = ["t", "u", "__consumer_offsets"].map(|name| id_of(&mut kafka, name));
     let topics = vec![
         by(None, id),
         by(None, Uuid::from_u128(7)),
         by(Some("u"), Uuid::nil()),
         by(Some("v"), Uuid::nil()),
+        by(Some("__consumer_offsets"), Uuid::nil()),
     ];
     let response = kafka.call(6, &DeleteTopicsRequest::default().with_topics(topics));
-    let found: Vec<_> = response.responses.iter().map(|one| (one.error_code, one.topic_id)).collect();
-    assert_eq!(found, [(0, id), (100, Uuid::from_u128(7)), (0, found[2].1), (3, Uuid::nil())]);
-    assert_eq!(response.responses[0].name.as_ref().map(|name| name.as_str()), Some("t"), "Kafka names it");
+    let told = |one: &DeletableTopicResult| {
+        let name = one.name.as_ref().map(|name| name.to_string());
+        (one.error_code, name.unwrap_or_default(), one.topic_id)
+    };
+    let found: Vec<_> = response.responses.iter().map(told).collect();
+    let expected = [
+        (0, "t", id),
+        (100, "", Uuid::from_u128(7)),
+        (0, "u", other),
+        (3, "v", Uuid::nil()),
+        (17, "__consumer_offsets", own),
+    ];
+    assert_eq!(
+        found,
+        expected.map(|(error, name, id)| (error, name.to_owned(), id)),
+        "name and id, as Kafka"
+    );
     assert_eq!(
         metadata(&mut kafka, 12, &["t", "u"], false).topics.iter().filter(|one| one.error_code == 3).count(),
         2
