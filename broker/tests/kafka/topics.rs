@@ -384,6 +384,14 @@ fn topics_are_made_on_demand_if_the_broker_and_the_client_want_it() {
         assert_eq!(told, [(0, 3), (17, 0), (3, 0)], "version {version}");
         assert_eq!(kafka.produce(name, 2, &batch(&[b"x"])).error_code, 0);
     }
+    kafka.create_topic("a.b", 1);
+    let long = "x".repeat(250);
+    for version in [1, 4, 12] {
+        let found = metadata(&mut kafka, version, &["v", "a_b", "", &long, "a.b"], true);
+        let told: Vec<_> = found.topics.iter().map(|one| one.error_code).collect();
+        assert_eq!(told, [0, 17, 17, 17, 0], "names that no topic gets are told as such, version {version}");
+    }
+    assert_eq!(metadata(&mut kafka, 12, &["a_b"], false).topics[0].error_code, 3, "it is only not there");
 }
 
 #[test]
