@@ -22,6 +22,10 @@ use crate::shard::{OFFSETS_TOPIC, Waiting};
 
 pub fn api_versions(call: Call<'_>) -> Result<(), Malformed> {
     let request: ApiVersionsRequest<'_> = call.parse()?;
+    if !request.is_named_well() {
+        call.respond(&ApiVersionsResponse::refused(KafkaCode::INVALID_REQUEST));
+        return Ok(());
+    }
     tracing::debug!(
         client = call.header.client_id,
         software = request.client_software_name,

@@ -5,9 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use kafka_protocol::messages::{ApiVersionsRequest, FetchRequest, ProduceRequest};
+use kafka_protocol::messages::{FetchRequest, ProduceRequest};
 
-use crate::client::{Kafka, broker, broker_with, fetch_of, fetched, frame, produce_of};
+use crate::client::{Kafka, broker, broker_with, fetch_of, fetched, frame, produce_of, versions};
 use crate::hostile::memory;
 use crate::offsets::list_of;
 use crate::raw::batch;
@@ -73,7 +73,7 @@ fn fetches_that_are_not_read_do_not_fill_the_memory() {
     let until = Instant::now() + SOON;
     let mut most = 0;
     while Instant::now() < until {
-        kafka.call(3, &ApiVersionsRequest::default());
+        kafka.call(3, &versions());
         most = most.max(memory().saturating_sub(before));
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -101,7 +101,7 @@ fn frames_that_do_not_end_keep_nobody_from_being_heard() {
     for _ in 0..20 {
         let begun = Instant::now();
         let mut another = Kafka::connect(&broker);
-        another.call(3, &ApiVersionsRequest::default());
+        another.call(3, &versions());
         for partition in [0, 1] {
             assert_eq!(another.produce("t", partition, &batch(&[b"x"])).error_code, 0);
         }
@@ -167,5 +167,5 @@ fn idle_connections_end_and_waiting_ones_do_not() {
     assert!(kafka.is_closed());
     waiting.receive::<FetchRequest>(12, correlation);
     // It is idle from now on, and not since it asked.
-    waiting.call(3, &ApiVersionsRequest::default());
+    waiting.call(3, &versions());
 }

@@ -17,7 +17,7 @@ use kafka_protocol::messages::{
 };
 use uuid::Uuid;
 
-use crate::client::{Kafka, broker, broker_with, frame, text, topic_name};
+use crate::client::{Kafka, broker, broker_with, frame, text, topic_name, versions};
 use crate::raw::{Raw, batch};
 
 fn topic(name: &str, partitions: i32, replicas: i16, configs: &[(&str, &str)]) -> CreatableTopic {
@@ -410,10 +410,35 @@ fn the_cluster_is_one_broker() {
     let moving = kafka.call(0, &ListPartitionReassignmentsRequest::default().with_topics(None));
     assert_eq!((moving.error_code, moving.topics.len()), (0, 0));
     for version in 0..=4 {
-        let versions = kafka.call(version, &ApiVersionsRequest::default());
-        let produce = versions.api_keys.iter().find(|one| one.api_key == 0).unwrap();
+        let asked = if version < 3 { ApiVersionsRequest::default() } else { versions() };
+        let found = kafka.call(version, &asked);
+        let produce = found.api_keys.iter().find(|one| one.api_key == 0).unwrap();
         assert_eq!((produce.min_version, produce.max_version), (0, 11), "Kafka's own trick for librdkafka");
     }
+}
+
+/// KIP-511: what a broker shows in its metrics is not for a client to choose freely.
+#[test]
+fn a_client_names_its_software_plainly_or_is_refused() {
+    let broker = broker(1);
+    let mut kafka = Kafka::connect(&broker);
+    let mut ask = |version, name: &str, of: &str| {
+        let request = ApiVersionsRequest::default()
+            .with_client_software_name(text(name))
+            .with_client_software_version(text(of));
+        let answer = kafka.call(version, &request);
+        (answer.error_code, answer.api_keys.is_empty())
+    };
+    let (taken, refused) = ((0, false), (42, true));
+    for version in 3..=4 {
+        for wrong in ["", "a b", "-a", "a.", "\u{e4}"] {
+            assert_eq!(ask(version, wrong, "1.0"), refused, "{wrong:?}");
+            assert_eq!(ask(version, "librdkafka", wrong), refused, "{wrong:?}");
+        }
+        assert_eq!(ask(version, "librdkafka", "2.12.1-rdkafka-0.39.0"), taken, "the connection stays");
+    }
+    let unnamed = kafka.call(2, &ApiVersionsRequest::default());
+    assert_eq!(unnamed.error_code, 0, "not told before");
 }
 
 #[test]
