@@ -270,7 +270,7 @@ async fn what_is_wrong_with_a_change_is_explained_and_changes_nothing() {
     for (changes, says) in [
         (good().set("retention.byte", "1"), "did you mean retention.bytes?"),
         (good().reset("segment.mss"), "did you mean segment.ms?"),
-        (good().set("segment.bytes", "1"), "64 KiB to 64 GiB"),
+        (good().set("segment.bytes", "1"), "Value must be at least 65536 (64 KiB)"),
         (good().reset("retention.ms"), "named twice"),
     ] {
         let (code, message) = refused(admin.alter_topic(changes).await);

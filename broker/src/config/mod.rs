@@ -31,6 +31,7 @@ mod value;
 pub use value::parse_duration;
 
 mod topic;
+mod topic_value;
 pub use topic::{InvalidTopicConfig, Kind, TopicConfig, TopicDefaults};
 
 mod error;

@@ -3,14 +3,18 @@
 //!     defaults (topic.* of the broker)  +  {"retention.ms": "3600000"}  ──▶  TopicConfig ──▶ LogConfig
 //!
 //! One table says of each setting how it is read and shown; refusals, the nearest match and Metadata
-//! come from it. Some say what is so anyway: clients of Kafka ask for it. Kafka has two ways to say "without limit", -1 and 2^63 − 1: both are read wherever
-//! there may be none, and each setting is shown in the one that Kafka uses for it.
+//! come from it. Some say what is so anyway: clients of Kafka ask for it. Kafka has two ways to say
+//! "without limit", -1 and 2^63 − 1: both are read wherever there may be none, and each setting is shown
+//! in the one that Kafka uses for it.
 
 use protocol::model::limits::BATCH_BYTES_MAX;
 use storage::log::{Cleanup, DirtyRatio, FlushPolicy, LogConfig};
 
 use super::keys::{MESSAGE_BYTES_MIN, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
-use super::value::{CountLimit, Millis, MillisLimit, Size, SizeLimit, Value, show_size};
+use super::topic_value::{
+    Wrong, cleanup, count_limit, millis, millis_limit, only_false, only_one, only_text, printable, ratio,
+    size_limit, size_within,
+};
 
 /// What a topic gets that does not say otherwise.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,7 +79,7 @@ struct Setting {
     name: &'static str,
     /// As in Kafka's `LogConfig`.
     kind: Kind,
-    read: fn(&mut TopicConfig, &str) -> Result<(), String>,
+    read: fn(&mut TopicConfig, &str) -> Result<(), Wrong>,
     show: fn(&TopicConfig) -> String,
 }
 
@@ -84,36 +88,31 @@ static SETTINGS: [Setting; 18] = [
     Setting {
         name: "cleanup.policy",
         kind: Kind::List,
-        read: |config, text| Cleanup::parse(text).map(|cleanup| config.cleanup = cleanup),
+        read: |config, text| cleanup(text).map(|cleanup| config.cleanup = cleanup),
         show: |config| show_cleanup(config.cleanup).to_owned(),
     },
     Setting {
         name: "compression.type",
         kind: Kind::String,
-        read: |_, text| only("producer", text, "batches stay as producers have compressed them"),
+        read: |_, text| only_text("producer", text, "batches stay as producers have compressed them"),
         show: |_| "producer".to_owned(),
     },
     Setting {
         name: "delete.retention.ms",
         kind: Kind::Long,
-        read: |config, text| Millis::parse(text).map(|Millis(ms)| config.delete_retention_ms = ms),
+        read: |config, text| millis(text).map(|ms| config.delete_retention_ms = ms),
         show: |config| config.delete_retention_ms.to_string(),
     },
     Setting {
         name: "flush.messages",
         kind: Kind::Long,
-        read: |config, text| {
-            let CountLimit(count) = CountLimit::parse(text)?;
-            at_least(1, count)?;
-            config.flush_messages = count;
-            Ok(())
-        },
+        read: |config, text| count_limit(text, 1).map(|count| config.flush_messages = count),
         show: |config| or_never(config.flush_messages),
     },
     Setting {
         name: "flush.ms",
         kind: Kind::Long,
-        read: |config, text| MillisLimit::parse(text).map(|MillisLimit(ms)| config.flush_ms = ms),
+        read: |config, text| millis_limit(text, 0).map(|ms| config.flush_ms = ms),
         show: |config| or_never(config.flush_ms),
     },
     Setting {
@@ -129,61 +128,55 @@ static SETTINGS: [Setting; 18] = [
     Setting {
         name: "message.timestamp.after.max.ms",
         kind: Kind::Long,
-        read: |config, text| {
-            MillisLimit::parse(text).map(|MillisLimit(ms)| config.timestamp_after_max_ms = ms)
-        },
+        read: |config, text| millis_limit(text, 0).map(|ms| config.timestamp_after_max_ms = ms),
         show: |config| or_never(config.timestamp_after_max_ms),
     },
     Setting {
         name: "message.timestamp.before.max.ms",
         kind: Kind::Long,
-        read: |config, text| {
-            MillisLimit::parse(text).map(|MillisLimit(ms)| config.timestamp_before_max_ms = ms)
-        },
+        read: |config, text| millis_limit(text, 0).map(|ms| config.timestamp_before_max_ms = ms),
         show: |config| or_never(config.timestamp_before_max_ms),
     },
     Setting {
         name: "message.timestamp.type",
         kind: Kind::String,
-        read: |_, text| only("CreateTime", text, "records keep the time that their producer gave them"),
+        read: |_, text| only_text("CreateTime", text, "records keep the time that their producer gave them"),
         show: |_| "CreateTime".to_owned(),
     },
     Setting {
         name: "min.cleanable.dirty.ratio",
         kind: Kind::Double,
-        read: |config, text| DirtyRatio::parse(text).map(|ratio| config.min_cleanable_dirty_ratio = ratio),
+        read: |config, text| ratio(text).map(|ratio| config.min_cleanable_dirty_ratio = ratio),
         show: |config| config.min_cleanable_dirty_ratio.get().to_string(),
     },
     Setting {
         name: "min.compaction.lag.ms",
         kind: Kind::Long,
-        read: |config, text| Millis::parse(text).map(|Millis(ms)| config.min_compaction_lag_ms = ms),
+        read: |config, text| millis(text).map(|ms| config.min_compaction_lag_ms = ms),
         show: |config| config.min_compaction_lag_ms.to_string(),
     },
     Setting {
         name: "min.insync.replicas",
         kind: Kind::Int,
-        read: |_, text| only("1", text, "there is one broker"),
+        read: |_, text| only_one(text, "there is one broker"),
         show: |_| "1".to_owned(),
     },
     Setting {
         name: "preallocate",
         kind: Kind::Boolean,
-        read: |_, text| {
-            only("false", &text.to_ascii_lowercase(), "the broker decides for itself how space is reserved")
-        },
+        read: |_, text| only_false(text, "the broker decides for itself how space is reserved"),
         show: |_| "false".to_owned(),
     },
     Setting {
         name: "retention.bytes",
         kind: Kind::Long,
-        read: |config, text| SizeLimit::parse(text).map(|SizeLimit(bytes)| config.retention_bytes = bytes),
+        read: |config, text| size_limit(text).map(|bytes| config.retention_bytes = bytes),
         show: |config| or_minus_one(config.retention_bytes),
     },
     Setting {
         name: "retention.ms",
         kind: Kind::Long,
-        read: |config, text| MillisLimit::parse(text).map(|MillisLimit(ms)| config.retention_ms = ms),
+        read: |config, text| millis_limit(text, -1).map(|ms| config.retention_ms = ms),
         show: |config| or_minus_one(config.retention_ms),
     },
     Setting {
@@ -197,18 +190,13 @@ static SETTINGS: [Setting; 18] = [
     Setting {
         name: "segment.ms",
         kind: Kind::Long,
-        read: |config, text| {
-            let MillisLimit(ms) = MillisLimit::parse(text)?;
-            at_least(1, ms)?;
-            config.segment_ms = ms;
-            Ok(())
-        },
+        read: |config, text| millis_limit(text, 1).map(|ms| config.segment_ms = ms),
         show: |config| or_never(config.segment_ms),
     },
     Setting {
         name: "unclean.leader.election.enable",
         kind: Kind::Boolean,
-        read: |_, text| only("false", &text.to_ascii_lowercase(), "there is one broker"),
+        read: |_, text| only_false(text, "there is one broker"),
         show: |_| "false".to_owned(),
     },
 ];
@@ -226,7 +214,7 @@ impl TopicConfig {
         let mut config = defaults.config;
         for (name, value) in entries {
             let setting = setting(name)?;
-            (setting.read)(&mut config, value).map_err(|why| InvalidTopicConfig(format!("{name}: {why}")))?;
+            (setting.read)(&mut config, value).map_err(|wrong| InvalidTopicConfig(wrong.told(name)))?;
         }
         Ok(config)
     }
@@ -270,36 +258,12 @@ fn setting(name: &str) -> Result<&'static Setting, InvalidTopicConfig> {
     SETTINGS.iter().find(|setting| setting.name == name).ok_or_else(|| unknown(name))
 }
 
-fn at_least(low: u64, value: Option<u64>) -> Result<(), String> {
-    match value {
-        Some(value) if value < low => Err(format!("{value} is out of bounds; it is at least {low}")),
-        _ => Ok(()),
-    }
-}
-
-/// A setting of Kafka's that is so for every topic: what says so is taken, and changes nothing.
-fn only(value: &str, text: &str, why: &str) -> Result<(), String> {
-    match text.trim() == value {
-        true => Ok(()),
-        false => Err(format!("{text:?} cannot be had, only {value}: {why}")),
-    }
-}
-
 fn or_never(limit: Option<u64>) -> String {
     limit.unwrap_or(NEVER).to_string()
 }
 
 fn or_minus_one(limit: Option<u64>) -> String {
     limit.map_or_else(|| "-1".to_owned(), |limit| limit.to_string())
-}
-
-fn size_within(text: &str, low: u64, high: u64) -> Result<u64, String> {
-    let Size(bytes) = Size::parse(text)?;
-    if low <= bytes && bytes <= high {
-        return Ok(bytes);
-    }
-    let [bytes, low, high] = [bytes, low, high].map(show_size);
-    Err(format!("{bytes} is out of bounds; it may be from {low} to {high}"))
 }
 
 fn show_cleanup(cleanup: Cleanup) -> &'static str {
@@ -320,7 +284,7 @@ fn unknown(name: &str) -> InvalidTopicConfig {
         Some((_, near)) => format!("did you mean {near}?"),
         None => format!("topics take {}", SETTINGS.each_ref().map(|setting| setting.name).join(", ")),
     };
-    InvalidTopicConfig(format!("{name:?} is not a topic configuration; {hint}"))
+    InvalidTopicConfig(format!("Unknown topic config name: {}; {hint}", printable(name)))
 }
 
 #[cfg(test)]
@@ -400,38 +364,37 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_what_would_be_right() {
-        assert_eq!(
-            refusal("segment.bytes", "1"),
-            "segment.bytes: 1 is out of bounds; it may be from 64 KiB to 64 GiB"
-        );
+    fn a_refusal_is_worded_as_kafkas_and_says_what_would_be_right() {
+        for (name, value, told, why) in [
+            ("segment.bytes", "1 KiB", "1024", "Value must be at least 65536 (64 KiB)"),
+            ("segment.bytes", "1 TiB", "1099511627776", "Value must be no more than 68719476736 (64 GiB)"),
+            ("min.insync.replicas", "2", "2", "Value must be no more than 1; there is one broker"),
+            ("min.insync.replicas", "0", "0", "Value must be at least 1"),
+            ("min.insync.replicas", "one", "one", "Not a number of type INT"),
+            ("max.message.bytes", "many", "many", SIZE),
+            ("segment.ms", "0", "0", "Value must be at least 1; -1 is no limit"),
+            ("flush.messages", "0", "0", "Value must be at least 1; -1 is no limit"),
+            ("flush.messages", "10s", "10s", "Not a number of type LONG"),
+            ("cleanup.policy", "delete, compct", "compct", "String must be one of: compact, delete"),
+            ("retention.ms", "-2", "-2", "Value must be at least -1; -1 is no limit"),
+            ("retention.ms", "soon", "soon", TIME),
+            ("delete.retention.ms", "-1", "-1", "Value must be at least 0"),
+            ("min.cleanable.dirty.ratio", "1.1", "1.1", "Value must be no more than 1"),
+            ("preallocate", "yes", "yes", "Expected value to be either true or false"),
+            ("unclean.leader.election.enable", "true", "true", "Value must be false; there is one broker"),
+            ("compression.type", "zstd", "zstd", COMPRESSION),
+        ] {
+            assert_eq!(refusal(name, value), format!("Invalid value {told} for configuration {name}: {why}"));
+        }
         assert_eq!(
             refusal("retention.m", "1"),
-            "\"retention.m\" is not a topic configuration; did you mean retention.ms?"
+            "Unknown topic config name: retention.m; did you mean retention.ms?"
         );
         assert!(refusal("index.interval.bytes", "1").contains("topics take cleanup.policy, compression."));
-        assert_eq!(
-            refusal("min.insync.replicas", "2"),
-            "min.insync.replicas: \"2\" cannot be had, only 1: there is one broker"
-        );
-        assert!(refusal("max.message.bytes", "many").contains("is not a size"));
-        assert_eq!(refusal("segment.ms", "0"), "segment.ms: 0 is out of bounds; it is at least 1");
-        assert_eq!(refusal("flush.messages", "0"), "flush.messages: 0 is out of bounds; it is at least 1");
-        assert_eq!(
-            refusal("cleanup.policy", "compct"),
-            "cleanup.policy: \"compct\" is not a policy; write delete, compact or compact,delete"
-        );
-        assert_eq!(
-            refusal("retention.ms", "-2"),
-            "retention.ms: \"-2\" is not a time; write milliseconds, 10s, 1h or 7d, or -1 for no limit"
-        );
-        assert_eq!(
-            refusal("delete.retention.ms", "-1"),
-            "delete.retention.ms: \"-1\" is not a time; write milliseconds, 10s, 1h or 7d"
-        );
-        assert_eq!(
-            refusal("min.cleanable.dirty.ratio", "1.1"),
-            "min.cleanable.dirty.ratio: \"1.1\" is not a share; write a number from 0 to 1"
-        );
     }
+
+    const SIZE: &str = "Not a number of type INT; it may also be a size such as 64 MiB or 1GiB";
+    const TIME: &str = "Not a number of type LONG; it may also be a time such as 10s, 1h or 7d";
+    const COMPRESSION: &str =
+        "String must be one of: producer; batches stay as producers have compressed them";
 }

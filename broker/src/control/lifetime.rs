@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use protocol::api::{CreateTopicReply, CreateTopicRequest};
 use protocol::model::{ErrorCode, TopicId, TopicName};
-use storage::catalog::{MetadataRecord, NewTopic};
+use storage::catalog::{MetadataRecord, NewTopic, TopicRecord, TopicRefusal};
 
 use super::TopicKey;
 use super::change::check_own;
@@ -70,7 +70,8 @@ impl Round<'_> {
         self.catalog().plan_create(topic).map(Some).map_err(refused)
     }
 
-    pub(super) fn plan_deletion(&self, topic: &TopicKey) -> Planned {
+    /// The topic that is meant.
+    pub(super) fn find(&self, topic: &TopicKey) -> Result<&TopicRecord, Refused> {
         let name = match topic {
             TopicKey::Name(name) => topic_name(name)?,
             TopicKey::Id(id) => {
@@ -78,10 +79,15 @@ impl Round<'_> {
                 self.catalog().name_of(*id).cloned().ok_or_else(|| (unknown, unknown.text().to_owned()))?
             }
         };
+        let unknown = || refused(TopicRefusal::Unknown(name.clone()));
+        self.catalog().topic(name.as_str()).map(|topic| &**topic).ok_or_else(unknown)
+    }
+
+    pub(super) fn plan_deletion(&self, name: &TopicName) -> Planned {
         if name.as_str() == OFFSETS_TOPIC {
             return Err((ErrorCode::InvalidTopic, "the broker keeps its groups there".to_owned()));
         }
-        self.catalog().plan_delete(&name).map(Some).map_err(refused)
+        self.catalog().plan_delete(name).map(Some).map_err(refused)
     }
 }
 

@@ -20,7 +20,7 @@ use protocol::api::{
     AlterTopicReply, AlterTopicRequest, CreatePartitionsReply, CreatePartitionsRequest, CreateTopicReply,
     CreateTopicRequest, DeleteTopicReply, InitProducerIdReply, InitProducerIdRequest,
 };
-use protocol::model::{ShardId, TopicId};
+use protocol::model::{ShardId, TopicId, TopicName};
 use storage::catalog::{Catalog, CatalogError, MetadataLog, MetadataRecord};
 use storage::directory::DataDirectory;
 use storage::mutants::Mutation;
@@ -50,7 +50,8 @@ pub enum ControlReply {
     Created(CreateTopicReply),
     Grown(CreatePartitionsReply),
     Altered(AlterTopicReply),
-    Deleted(DeleteTopicReply),
+    /// And the topic that was meant, if there was one.
+    Deleted(DeleteTopicReply, Option<(TopicName, TopicId)>),
     ProducerId(InitProducerIdReply),
 }
 

@@ -108,8 +108,11 @@ impl<'a> Round<'a> {
                 self.settle(asker, ControlReply::Altered(AlterTopicReply { error, message }), record);
             }
             ControlMessage::DeleteTopic { asker, topic } => {
-                let (error, message, record) = split(self.plan_deletion(&topic));
-                self.settle(asker, ControlReply::Deleted(DeleteTopicReply { error, message }), record);
+                let found = self.find(&topic);
+                let meant = found.as_ref().ok().map(|topic| (topic.name.clone(), topic.id));
+                let (error, message, record) = split(found.and_then(|topic| self.plan_deletion(&topic.name)));
+                let reply = DeleteTopicReply { error, message };
+                self.settle(asker, ControlReply::Deleted(reply, meant), record);
             }
             ControlMessage::CreateOffsetsTopic { partitions } => match self.plan_offsets_topic(partitions) {
                 Ok(None) => {}
@@ -173,7 +176,9 @@ impl Answer {
             ControlReply::Created(_) => ControlReply::Created(created(error, message)),
             ControlReply::Grown(_) => ControlReply::Grown(CreatePartitionsReply { error, message }),
             ControlReply::Altered(_) => ControlReply::Altered(AlterTopicReply { error, message }),
-            ControlReply::Deleted(_) => ControlReply::Deleted(DeleteTopicReply { error, message }),
+            ControlReply::Deleted(_, topic) => {
+                ControlReply::Deleted(DeleteTopicReply { error, message }, topic)
+            }
             ControlReply::ProducerId(_) => ControlReply::ProducerId(InitProducerIdReply::refused(error)),
         };
         Answer { reply, ..self }

@@ -132,7 +132,7 @@ fn in_words(origin: Origin, reply: ControlReply) -> Told {
         ControlReply::Created(reply) => (reply.error, format!("created {}", reply.partitions)),
         ControlReply::Grown(reply) => (reply.error, "grown".to_owned()),
         ControlReply::Altered(reply) => (reply.error, "altered".to_owned()),
-        ControlReply::Deleted(reply) => (reply.error, "deleted".to_owned()),
+        ControlReply::Deleted(reply, _) => (reply.error, "deleted".to_owned()),
         ControlReply::ProducerId(reply) => (reply.error, format!("producer {}", reply.producer_id.get())),
     };
     (origin.request.0, error, words)

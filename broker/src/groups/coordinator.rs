@@ -6,7 +6,7 @@
 //! A heartbeat is a look-up of the group and of the member: deadlines that move away move no timer. When the
 //! timer falls due, that one group's members are looked through.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -220,16 +220,18 @@ impl Coordinator {
         effects.reply(to, Reply::Describe(found.map(|group| describe(group))));
     }
 
-    /// The offsets for a topic that is gone go too, with the ticks that follow.
-    pub fn topic_deleted(&mut self, topic: &str, now: Now) {
+    /// The offsets for topics that are gone go too, with the ticks that follow: topic by topic, and of each
+    /// group by group. Groups are looked through once, however many topics there are.
+    pub fn topics_deleted(&mut self, topics: &HashSet<&str>, now: Now) {
         self.begin();
-        let topic: Arc<str> = topic.into();
-        let has_offsets = |group: &Group| group.offsets.of_topic(&topic).next().is_some();
-        let found = self.groups.values().filter(|group| has_offsets(group));
-        let mut groups: Vec<Arc<str>> = found.map(|group| group.id.clone()).collect();
-        groups.sort_unstable();
-        let sweep = |group| Sweep { group, topic: topic.clone(), deleted_at: now.wall };
-        self.sweeps.extend(groups.into_iter().map(sweep));
+        let mut found: Vec<(Arc<str>, Arc<str>)> = Vec::new();
+        for group in self.groups.values() {
+            let gone = group.offsets.topics().filter(|topic| topics.contains(&***topic));
+            found.extend(gone.map(|topic| (topic.clone(), group.id.clone())));
+        }
+        found.sort_unstable();
+        let sweep = |(topic, group)| Sweep { group, topic, deleted_at: now.wall };
+        self.sweeps.extend(found.into_iter().map(sweep));
     }
 
     /// What time does. To be called when [`Coordinator::deadline`] has come.

@@ -9,6 +9,7 @@
 //! away when they are applied, as they do when the log is read again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,15 @@ impl Offsets {
     /// By topic and partition.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, PartitionIndex, &Committed)> {
         self.entries.iter().map(|((topic, partition), committed)| (topic, *partition, committed))
+    }
+
+    /// The topics that there are offsets of, each once.
+    pub fn topics(&self) -> impl Iterator<Item = &Arc<str>> {
+        let next = |(last, _): &&(Arc<str>, PartitionIndex)| {
+            let last = (last.clone(), PartitionIndex::new(u32::MAX));
+            self.entries.range((Bound::Excluded(last), Bound::Unbounded)).next().map(|(key, _)| key)
+        };
+        std::iter::successors(self.entries.keys().next(), next).map(|(topic, _)| topic)
     }
 
     /// Those of one topic, by partition.

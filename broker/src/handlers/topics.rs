@@ -93,7 +93,7 @@ pub fn write_control_reply(reply: &ControlReply, out: &mut Vec<u8>) {
         ControlReply::Created(reply) => reply.append_to(out),
         ControlReply::Grown(reply) => reply.append_to(out),
         ControlReply::Altered(reply) => reply.append_to(out),
-        ControlReply::Deleted(reply) => reply.append_to(out),
+        ControlReply::Deleted(reply, _) => reply.append_to(out),
         ControlReply::ProducerId(reply) => reply.append_to(out),
     }
 }

@@ -291,7 +291,11 @@ fn change(topic: &TopicView, config: &AlterableConfig) -> Result<(String, Config
                 .map_or(String::new(), |(_, now)| now);
             ConfigChange::Set(changed_list(&now, op == APPEND, value()?))
         }
-        APPEND | SUBTRACT => return Err((ErrorCode::InvalidConfig, format!("{name} is not a list"))),
+        op @ (APPEND | SUBTRACT) => {
+            let op = if op == APPEND { "APPEND" } else { "SUBTRACT" };
+            let why = format!("Can't {op} to key {name} because its type is not LIST.");
+            return Err((ErrorCode::InvalidConfig, why));
+        }
         op => return Err((ErrorCode::InvalidRequest, format!("there is no operation {op}"))),
     };
     Ok((name.to_owned(), change))

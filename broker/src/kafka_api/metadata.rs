@@ -3,7 +3,7 @@
 //!     Metadata ─ all exist, or none may be made ─▶ answered at once
 //!        └ topics are missing, and `kafka.auto_create_topics` ─▶ control thread makes them ─▶ answered then
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use kafka::messages::{
     ApiVersionsRequest, ApiVersionsResponse, MetadataBroker, MetadataPartition, MetadataRequest,
@@ -12,16 +12,20 @@ use kafka::messages::{
 use kafka::wire::Uuid;
 use kafka::{ErrorCode as KafkaCode, Malformed};
 use protocol::api::CreateTopicRequest;
-use protocol::model::{LeaderEpoch, TopicId, TopicName};
+use protocol::model::{ErrorCode, LeaderEpoch, TopicId, TopicName};
 
 use super::{Asked, Call, Shape, operations};
 use crate::connection::Connection;
-use crate::control::{ClusterView, ControlMessage, TopicView};
+use crate::control::{ClusterView, ControlMessage, ControlReply, TopicView};
 use crate::handlers;
 use crate::shard::{OFFSETS_TOPIC, Waiting};
 
 pub fn api_versions(call: Call<'_>) -> Result<(), Malformed> {
     let request: ApiVersionsRequest<'_> = call.parse()?;
+    if !request.is_named_well() {
+        call.respond(&ApiVersionsResponse::refused(KafkaCode::INVALID_REQUEST));
+        return Ok(());
+    }
     tracing::debug!(
         client = call.header.client_id,
         software = request.client_software_name,
@@ -35,6 +39,8 @@ pub fn api_versions(call: Call<'_>) -> Result<(), Malformed> {
 /// What a request asks for.
 pub struct Wanted {
     topics: Topics,
+    /// Names that topics are made of first.
+    missing: Vec<String>,
     /// To be told what the client may do with the cluster, and with each topic.
     operations: (bool, bool),
 }
@@ -67,8 +73,9 @@ pub fn metadata(call: Call<'_>) -> Result<(), Malformed> {
     let waiting = Waiting::Control { replies: missing.iter().map(|_| None).collect() };
     let operations =
         (request.include_cluster_authorized_operations, request.include_topic_authorized_operations);
-    let asked = call.asked(Shape::Metadata(Wanted { topics, operations }));
-    // Without a missing topic this answers at once. Whether a topic could be made is told by the view.
+    let asked = call.asked(Shape::Metadata(Wanted { topics, missing: missing.clone(), operations }));
+    // Without a missing topic this answers at once. Whether a topic could be made is told by the view; a
+    // name that it may never have, by the control thread.
     handlers::begin_entries(call.shard, call.connection, asked, missing, waiting, |shard, origin, name| {
         let request = CreateTopicRequest {
             name,
@@ -96,8 +103,16 @@ fn missing(view: &ClusterView, wanted: &Topics) -> Vec<String> {
     missing
 }
 
-pub fn reply(connection: &Connection, view: &ClusterView, asked: &Asked) {
+pub fn reply(
+    connection: &Connection,
+    view: &ClusterView,
+    asked: &Asked,
+    replies: impl Iterator<Item = ControlReply>,
+) {
     let Shape::Metadata(wanted) = &asked.shape else { panic!("BUG: it names topics") };
+    let made = wanted.missing.iter().map(String::as_str).zip(replies);
+    let invalid: BTreeSet<&str> =
+        made.filter(|(_, reply)| is_invalid_name(reply)).map(|(name, _)| name).collect();
     let identity = &view.identity;
     let (host, port) = &identity.kafka;
     let node_id = node(view);
@@ -105,7 +120,9 @@ pub fn reply(connection: &Connection, view: &ClusterView, asked: &Asked) {
     let (of_cluster, of_topic) = wanted.operations;
     let mut topics: Vec<MetadataTopic<'_>> = match &wanted.topics {
         Topics::All => view.topics().map(|topic| describe(view, topic)).collect(),
-        Topics::These(topics) => topics.iter().map(|(id, name)| find(view, id, name.as_deref())).collect(),
+        Topics::These(topics) => {
+            topics.iter().map(|(id, name)| find(view, &invalid, id, name.as_deref())).collect()
+        }
     };
     for topic in &mut topics {
         topic.authorized_operations = operations::told(of_topic, operations::TOPIC);
@@ -128,9 +145,21 @@ pub fn node(view: &ClusterView) -> i32 {
     view.identity.node.get().cast_signed()
 }
 
-fn find<'a>(view: &'a ClusterView, id: &Uuid, name: Option<&'a str>) -> MetadataTopic<'a> {
+/// Whether no topic can be made of the name: it is not legal, or collides with another's.
+fn is_invalid_name(reply: &ControlReply) -> bool {
+    let ControlReply::Created(reply) = reply else { panic!("BUG: not a creation") };
+    reply.error == ErrorCode::InvalidTopic
+}
+
+fn find<'a>(
+    view: &'a ClusterView,
+    invalid: &BTreeSet<&str>,
+    id: &Uuid,
+    name: Option<&'a str>,
+) -> MetadataTopic<'a> {
     let (found, error) = match name {
         Some(name) if TopicName::new(name).is_err() => (None, KafkaCode::INVALID_TOPIC_EXCEPTION),
+        Some(name) if invalid.contains(name) => (view.topic(name), KafkaCode::INVALID_TOPIC_EXCEPTION),
         Some(name) => (view.topic(name), KafkaCode::UNKNOWN_TOPIC_OR_PARTITION),
         None => (view.topic_by_id(TopicId::from_bytes(*id)), KafkaCode::UNKNOWN_TOPIC_ID),
     };

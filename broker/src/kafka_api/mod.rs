@@ -59,8 +59,7 @@ enum Shape {
     Names(Vec<StrBytes>),
     /// And whether to tell what the client may do with each.
     DescribedGroups(Vec<StrBytes>, bool),
-    /// Topics by name or by id.
-    Deleted(Vec<(Option<StrBytes>, uuid::Uuid)>),
+    Deleted(Vec<topics::Named>),
     Resources(Vec<configs::Resource>),
     ListGroups(groups::Filter),
     Sizes(cluster::Sizes),
@@ -232,7 +231,7 @@ pub fn reply(shard: &Shard, connection: &Connection, asked: Asked, waiting: Wait
             let replies = replies.into_iter().map(|reply| reply.expect("BUG: a part without an answer"));
             match asked.api {
                 Api::InitProducerId => producer_ids::reply(connection, &asked, replies),
-                Api::Metadata => metadata::reply(connection, &shard.view(), &asked),
+                Api::Metadata => metadata::reply(connection, &shard.view(), &asked, replies),
                 Api::CreateTopics => topics::reply_create(&shard.view(), connection, &asked, replies),
                 Api::DeleteTopics => topics::reply_delete(connection, &asked, replies),
                 Api::CreatePartitions => topics::reply_grow(connection, &asked, replies),

@@ -144,7 +144,8 @@ fn creation(topic: &CreatableTopic, validate_only: bool, node: i32) -> Result<Cr
     let mut configs = Vec::with_capacity(topic.configs.len());
     for config in &topic.configs {
         let value = config.value.as_ref().ok_or_else(|| {
-            (ErrorCode::InvalidConfig, format!("{}: a setting has a value", config.name.as_str()))
+            let name = config.name.as_str();
+            (ErrorCode::InvalidConfig, format!("Null value not supported for topic configs: {name}"))
         })?;
         configs.push((config.name.as_str().to_owned(), value.as_str().to_owned()));
     }
@@ -234,7 +235,7 @@ fn configs_of(view: &ClusterView, name: &str) -> Vec<CreatableTopicConfigs> {
 }
 
 /// A topic by its name, by its id, or wrongly by both or neither.
-type Named = (Option<StrBytes>, uuid::Uuid);
+pub type Named = (Option<StrBytes>, uuid::Uuid);
 
 /// What is named twice, in either way, is told once and stays.
 pub fn delete(call: Call<'_>, request: &DeleteTopicsRequest) {
@@ -253,18 +254,12 @@ pub fn delete(call: Call<'_>, request: &DeleteTopicsRequest) {
         match checked {
             Ok(topic) => Part::Ask(Box::new(|asker| ControlMessage::DeleteTopic { asker, topic })),
             Err((error, message)) => {
-                Part::Refused(ControlReply::Deleted(DeleteTopicReply { error, message }))
+                Part::Refused(ControlReply::Deleted(DeleteTopicReply { error, message }, None))
             }
         }
     };
     let parts = once.iter().map(part).collect();
-    // Of one that is named by its id, the reply tells the name.
-    let told = |(named, _): &(&Named, bool)| {
-        let (name, id) = named;
-        let of_id = || view.topic_by_id(TopicId::from_bytes(id.into_bytes()));
-        (name.clone().or_else(|| Some(text(of_id()?.name().as_str()))), *id)
-    };
-    call.ask_control(Shape::Deleted(once.iter().map(told).collect()), parts);
+    call.ask_control(Shape::Deleted(once.into_iter().map(|(named, _)| named.clone()).collect()), parts);
 }
 
 fn deletion(named: &Named, is_twice: bool) -> Result<TopicKey, Refused> {
@@ -280,17 +275,22 @@ fn deletion(named: &Named, is_twice: bool) -> Result<TopicKey, Refused> {
 
 pub fn reply_delete(connection: &Connection, asked: &Asked, replies: impl Iterator<Item = ControlReply>) {
     let Shape::Deleted(wanted) = &asked.shape else { panic!("BUG: it names topics") };
-    let result = |((name, id), reply): (&(Option<StrBytes>, uuid::Uuid), ControlReply)| {
-        let ControlReply::Deleted(reply) = reply else { panic!("BUG: not a deletion") };
+    let result = |((name, id), reply): (&Named, ControlReply)| {
+        let ControlReply::Deleted(reply, topic) = reply else { panic!("BUG: not a deletion") };
         // By id Kafka has a code of its own for what is not there.
         let error = match reply.error {
             ErrorCode::UnknownTopicId if !id.is_nil() => kafka::ErrorCode::UNKNOWN_TOPIC_ID,
             error => code(error),
         };
         let why = if asked.version < 5 { None } else { message(reply.error, reply.message) };
+        // Of a topic that is there both are told, whichever it was named by.
+        let (name, id) = match topic {
+            Some((name, id)) => (Some(text(name.as_str())), uuid::Uuid::from_bytes(id.to_bytes())),
+            None => (name.clone(), *id),
+        };
         DeletableTopicResult::default()
-            .with_name(name.clone().map(TopicName))
-            .with_topic_id(*id)
+            .with_name(name.map(TopicName))
+            .with_topic_id(id)
             .with_error_code(error.to_wire())
             .with_error_message(why)
     };

@@ -13,7 +13,7 @@
 //! topic is made when somebody asks for a group for the first time.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -225,11 +225,13 @@ impl Shard {
     /// is loading meanwhile keeps it until it expires.
     pub(super) fn forget_offsets_of_deleted(&self, before: &ClusterView, after: &ClusterView) {
         let gone = before.topics().filter(|topic| after.topic_by_id(topic.id()).is_none());
-        for topic in gone {
-            for seat in self.groups.seats.borrow_mut().values_mut() {
-                if let Seat::Open(seat) = seat {
-                    seat.coordinator.topic_deleted(topic.name().as_str(), now());
-                }
+        let gone: HashSet<&str> = gone.map(|topic| topic.name().as_str()).collect();
+        if gone.is_empty() {
+            return;
+        }
+        for seat in self.groups.seats.borrow_mut().values_mut() {
+            if let Seat::Open(seat) = seat {
+                seat.coordinator.topics_deleted(&gone, now());
             }
         }
         self.groups.sooner.notify();

@@ -13,8 +13,8 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{
-    BrokerId, CreateTopicsRequest, FetchRequest, FetchResponse, ProduceRequest, RequestHeader,
-    ResponseHeader, TopicName,
+    ApiVersionsRequest, BrokerId, CreateTopicsRequest, FetchRequest, FetchResponse, ProduceRequest,
+    RequestHeader, ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, Request, StrBytes};
 
@@ -42,6 +42,13 @@ pub fn text(text: &str) -> StrBytes {
 
 pub fn topic_name(name: &str) -> TopicName {
     TopicName(text(name))
+}
+
+/// What a client asks first, from version 3 on.
+pub fn versions() -> ApiVersionsRequest {
+    ApiVersionsRequest::default()
+        .with_client_software_name(text("raw"))
+        .with_client_software_version(text("1"))
 }
 
 /// The frame of a request, its length in front.

@@ -204,6 +204,69 @@ fn what_is_so_of_every_topic_may_be_asked_for() {
     }
 }
 
+/// As its users search for them; behind them stands what we have to add. The native protocol says the same.
+#[test]
+fn refusals_are_told_in_kafkas_words() {
+    let broker = broker(2);
+    let mut kafka = Kafka::connect(&broker);
+    let mut raw = Raw::connect(broker.addr());
+    kafka.create_topic("t", 1);
+    for (name, value, why) in [
+        (
+            "retention.ms",
+            "soon",
+            "Invalid value soon for configuration retention.ms: Not a number of type LONG",
+        ),
+        (
+            "segment.bytes",
+            "0.5",
+            "Invalid value 0.5 for configuration segment.bytes: Not a number of type INT",
+        ),
+        ("segment.ms", " 0 ", "Invalid value 0 for configuration segment.ms: Value must be at least 1"),
+        (
+            "preallocate",
+            "no",
+            "Invalid value no for configuration preallocate: Expected value to be either true or false",
+        ),
+        (
+            "cleanup.policy",
+            "delete,x",
+            "Invalid value x for configuration cleanup.policy: String must be one of: compact, delete",
+        ),
+        (
+            "min.cleanable.dirty.ratio",
+            "2",
+            "Invalid value 2 for configuration min.cleanable.dirty.ratio: Value must be no more than 1",
+        ),
+        ("retention.m", "1", "Unknown topic config name: retention.m; did you mean retention.ms?"),
+    ] {
+        let config = CreatableTopicConfig::default().with_name(text(name)).with_value(Some(text(value)));
+        let topic = CreatableTopic::default()
+            .with_name(TopicName(text("u")))
+            .with_num_partitions(1)
+            .with_replication_factor(1)
+            .with_configs(vec![config]);
+        let created =
+            kafka.call(7, &CreateTopicsRequest::default().with_topics(vec![topic])).topics.remove(0);
+        let told = created.error_message.unwrap().to_string();
+        assert!(created.error_code == 40 && told.starts_with(why), "{told}");
+        let changed = AlterableConfig::default().with_name(text(name)).with_value(Some(text(value)));
+        let resource = Resource::default()
+            .with_resource_type(TOPIC)
+            .with_resource_name(text("t"))
+            .with_configs(vec![changed]);
+        let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
+        let altered = kafka.call(1, &request).responses.remove(0);
+        assert_eq!((altered.error_code, altered.error_message.unwrap().to_string()), (40, told.clone()));
+        assert_eq!(raw.create_topic("u", 1, &[(name, value)]).message, told);
+    }
+    for value in [" 1000 ", "+1000", "1s"] {
+        assert_eq!(change(&mut kafka, false, &[("retention.ms", SET, Some(value))]), 0, "{value:?}");
+        let described = describe(&mut kafka, 4, TOPIC, "t", Some(&["retention.ms"]));
+        assert_eq!(settings(&described)["retention.ms"].0, "1000", "{value:?}");
+    }
+}
+
 /// Compaction is what keeps the groups.
 #[test]
 fn the_topic_of_groups_stays_compacted() {

@@ -5,11 +5,11 @@
 
 use std::time::{Duration, Instant};
 
-use kafka_protocol::messages::{ApiVersionsRequest, FetchRequest, ListOffsetsRequest, ProduceRequest};
+use kafka_protocol::messages::{FetchRequest, ListOffsetsRequest, ProduceRequest};
 use protocol::batch::{BatchBuilder, Codec};
 use protocol::model::Timestamp;
 
-use crate::client::{Kafka, broker, broker_with, fetch_of, fetched, frame, produce_of};
+use crate::client::{Kafka, broker, broker_with, fetch_of, fetched, frame, produce_of, versions};
 use crate::hostile::memory;
 use crate::offsets::list_of;
 use crate::raw::batch;
@@ -75,7 +75,7 @@ fn fetches_that_are_not_read_do_not_fill_the_memory() {
     let until = Instant::now() + SOON;
     let mut most = 0;
     while Instant::now() < until {
-        kafka.call(3, &ApiVersionsRequest::default());
+        kafka.call(3, &versions());
         most = most.max(memory().saturating_sub(before));
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -103,7 +103,7 @@ fn frames_that_do_not_end_keep_nobody_from_being_heard() {
     for _ in 0..20 {
         let begun = Instant::now();
         let mut another = Kafka::connect(&broker);
-        another.call(3, &ApiVersionsRequest::default());
+        another.call(3, &versions());
         for partition in [0, 1] {
             assert_eq!(another.produce("t", partition, &batch(&[b"x"])).error_code, 0);
         }
@@ -169,7 +169,7 @@ fn idle_connections_end_and_waiting_ones_do_not() {
     assert!(kafka.is_closed());
     waiting.receive::<FetchRequest>(12, correlation);
     // It is idle from now on, and not since it asked.
-    waiting.call(3, &ApiVersionsRequest::default());
+    waiting.call(3, &versions());
 }
 
 /// Each of 300 searches takes 7 MB apart; one of somebody else does not wait for all of them.

@@ -19,7 +19,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Encodable, HeaderVersion};
 use protocol::model::ErrorCode;
 
-use crate::client::{Kafka, broker, fetch_of, fetched, frame, produce_of, text, topic_name};
+use crate::client::{Kafka, broker, fetch_of, fetched, frame, produce_of, text, topic_name, versions};
 use crate::groups::wait_for_groups;
 use crate::offsets::list_of;
 use crate::raw::{Raw, batch};
@@ -273,7 +273,7 @@ fn a_version_of_the_future_is_answered_with_those_of_today() {
         kafka.send_bytes(&out);
         let response = kafka.receive::<ApiVersionsRequest>(0, 9);
         assert_eq!((response.error_code, response.api_keys[0].api_key), (35, 18));
-        assert!(!kafka.call(3, &ApiVersionsRequest::default()).api_keys.is_empty(), "and it goes on");
+        assert!(!kafka.call(3, &versions()).api_keys.is_empty(), "and it goes on");
     }
 }
 
@@ -303,8 +303,8 @@ fn who_says_nothing_for_too_long_is_closed() {
     half.send_bytes(&frame(12, 1, &MetadataRequest::default().with_topics(None))[..20]);
     let mut nothing = Kafka::connect(&broker);
     let mut known = Kafka::connect(&broker);
-    known.call(3, &ApiVersionsRequest::default());
+    known.call(3, &versions());
     std::thread::sleep(Duration::from_secs(32).saturating_sub(begun.elapsed()));
     assert!(half.is_closed() && nothing.is_closed());
-    known.call(3, &ApiVersionsRequest::default());
+    known.call(3, &versions());
 }

@@ -7,6 +7,7 @@ use kafka_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
 };
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
@@ -16,7 +17,7 @@ use kafka_protocol::messages::{
 };
 use uuid::Uuid;
 
-use crate::client::{Kafka, broker, broker_with, frame, text, topic_name};
+use crate::client::{Kafka, broker, broker_with, frame, text, topic_name, versions};
 use crate::raw::{Raw, batch};
 
 fn topic(name: &str, partitions: i32, replicas: i16, configs: &[(&str, &str)]) -> CreatableTopic {
@@ -182,17 +183,32 @@ fn topics_are_deleted_by_name_and_by_id() {
     }
     kafka.create_topic("t", 2);
     kafka.create_topic("u", 2);
-    let id = id_of(&mut kafka, "t");
+    let [id, other, own] = ["t", "u", "__consumer_offsets"].map(|name| id_of(&mut kafka, name));
     let topics = vec![
         by(None, id),
         by(None, Uuid::from_u128(7)),
         by(Some("u"), Uuid::nil()),
         by(Some("v"), Uuid::nil()),
+        by(Some("__consumer_offsets"), Uuid::nil()),
     ];
     let response = kafka.call(6, &DeleteTopicsRequest::default().with_topics(topics));
-    let found: Vec<_> = response.responses.iter().map(|one| (one.error_code, one.topic_id)).collect();
-    assert_eq!(found, [(0, id), (100, Uuid::from_u128(7)), (0, found[2].1), (3, Uuid::nil())]);
-    assert_eq!(response.responses[0].name.as_ref().map(|name| name.as_str()), Some("t"), "Kafka names it");
+    let told = |one: &DeletableTopicResult| {
+        let name = one.name.as_ref().map(|name| name.to_string());
+        (one.error_code, name.unwrap_or_default(), one.topic_id)
+    };
+    let found: Vec<_> = response.responses.iter().map(told).collect();
+    let expected = [
+        (0, "t", id),
+        (100, "", Uuid::from_u128(7)),
+        (0, "u", other),
+        (3, "v", Uuid::nil()),
+        (17, "__consumer_offsets", own),
+    ];
+    assert_eq!(
+        found,
+        expected.map(|(error, name, id)| (error, name.to_owned(), id)),
+        "name and id, as Kafka"
+    );
     assert_eq!(
         metadata(&mut kafka, 12, &["t", "u"], false).topics.iter().filter(|one| one.error_code == 3).count(),
         2
@@ -368,6 +384,14 @@ fn topics_are_made_on_demand_if_the_broker_and_the_client_want_it() {
         assert_eq!(told, [(0, 3), (17, 0), (3, 0)], "version {version}");
         assert_eq!(kafka.produce(name, 2, &batch(&[b"x"])).error_code, 0);
     }
+    kafka.create_topic("a.b", 1);
+    let long = "x".repeat(250);
+    for version in [1, 4, 12] {
+        let found = metadata(&mut kafka, version, &["v", "a_b", "", &long, "a.b"], true);
+        let told: Vec<_> = found.topics.iter().map(|one| one.error_code).collect();
+        assert_eq!(told, [0, 17, 17, 17, 0], "names that no topic gets are told as such, version {version}");
+    }
+    assert_eq!(metadata(&mut kafka, 12, &["a_b"], false).topics[0].error_code, 3, "it is only not there");
 }
 
 #[test]
@@ -386,10 +410,35 @@ fn the_cluster_is_one_broker() {
     let moving = kafka.call(0, &ListPartitionReassignmentsRequest::default().with_topics(None));
     assert_eq!((moving.error_code, moving.topics.len()), (0, 0));
     for version in 0..=4 {
-        let versions = kafka.call(version, &ApiVersionsRequest::default());
-        let produce = versions.api_keys.iter().find(|one| one.api_key == 0).unwrap();
+        let asked = if version < 3 { ApiVersionsRequest::default() } else { versions() };
+        let found = kafka.call(version, &asked);
+        let produce = found.api_keys.iter().find(|one| one.api_key == 0).unwrap();
         assert_eq!((produce.min_version, produce.max_version), (0, 11), "Kafka's own trick for librdkafka");
     }
+}
+
+/// KIP-511: what a broker shows in its metrics is not for a client to choose freely.
+#[test]
+fn a_client_names_its_software_plainly_or_is_refused() {
+    let broker = broker(1);
+    let mut kafka = Kafka::connect(&broker);
+    let mut ask = |version, name: &str, of: &str| {
+        let request = ApiVersionsRequest::default()
+            .with_client_software_name(text(name))
+            .with_client_software_version(text(of));
+        let answer = kafka.call(version, &request);
+        (answer.error_code, answer.api_keys.is_empty())
+    };
+    let (taken, refused) = ((0, false), (42, true));
+    for version in 3..=4 {
+        for wrong in ["", "a b", "-a", "a.", "\u{e4}"] {
+            assert_eq!(ask(version, wrong, "1.0"), refused, "{wrong:?}");
+            assert_eq!(ask(version, "librdkafka", wrong), refused, "{wrong:?}");
+        }
+        assert_eq!(ask(version, "librdkafka", "2.12.1-rdkafka-0.39.0"), taken, "the connection stays");
+    }
+    let unnamed = kafka.call(2, &ApiVersionsRequest::default());
+    assert_eq!(unnamed.error_code, 0, "not told before");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use kafka_protocol::messages::{
 };
 use protocol::api::{DeleteTopicRequest, FetchParams};
 
-use crate::client::{Kafka, broker, decode, fetch_of, fetched, produce_of};
+use crate::client::{Kafka, broker, decode, fetch_of, fetched, produce_of, versions};
 use crate::offsets::list_of;
 use crate::raw::{Answer, Raw, batch};
 
@@ -128,7 +128,7 @@ fn mixed(kafka: &mut Kafka, n: i32) -> i32 {
     match n % 8 {
         0 => kafka.send(9, &produce_of("t", &[(n % 4, Some(batch(&[b"x"])))])),
         1 => kafka.send(12, &fetch_of("t", &[(0, 0), (1, 0), (2, 0), (3, 0)])),
-        2 => kafka.send(3, &ApiVersionsRequest::default()),
+        2 => kafka.send(3, &versions()),
         3 => kafka.send(12, &MetadataRequest::default().with_topics(None)),
         4 => kafka.send(6, &list_of("t", &[(0, -1), (3, -2)])),
         5 => kafka.send(4, &InitProducerIdRequest::default().with_transactional_id(None)),

@@ -53,7 +53,13 @@ fn a_topic_is_changed_and_gets_more_partitions() {
     assert_eq!(config("segment.ms"), ("604800000".to_owned(), true));
 
     let unknown = broker.ringlog(&[&alter[..], &["--set", "retention.m=1"]].concat()).fails_with(2);
-    assert!(unknown.contains("did you mean retention.ms?"), "{unknown}");
+    let why = "Unknown topic config name: retention.m; did you mean retention.ms?";
+    assert!(unknown.contains(why), "{unknown}");
+    let wrong = broker.ringlog(&[&alter[..], &["--set", "segment.ms=0"]].concat()).fails_with(2);
+    assert!(
+        wrong.contains("Invalid value 0 for configuration segment.ms: Value must be at least 1"),
+        "{wrong}"
+    );
     broker.ringlog(&alter).fails_with(2);
     broker.ringlog(&[&alter[..], &["--set", "retention.ms"]].concat()).fails_with(2);
     let nowhere = broker.ringlog(&["topic", "alter", "ordres", "--reset", "flush.ms"]).fails_with(3);

@@ -21,6 +21,22 @@ pub struct ApiVersionsRequest<'a> {
     pub client_software_version: Option<&'a str>,
 }
 
+impl ApiVersionsRequest<'_> {
+    /// Whether the software's name and version are such as brokers may show anywhere (KIP-511). Those
+    /// that do not name it are.
+    pub fn is_named_well(&self) -> bool {
+        [self.client_software_name, self.client_software_version].into_iter().flatten().all(is_plain)
+    }
+}
+
+/// `[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?`
+fn is_plain(text: &str) -> bool {
+    let is_inside = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
+    let is_end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = text.as_bytes();
+    is_end(bytes.first()) && is_end(bytes.last()) && bytes.iter().copied().all(is_inside)
+}
+
 impl<'a> Read<'a> for ApiVersionsRequest<'a> {
     fn read(r: &mut Reader<'a>) -> Result<Self, Malformed> {
         let mut software = |field| if r.since(3) { r.string(field).map(Some) } else { Ok(None) };
@@ -66,6 +82,11 @@ impl ApiVersionsResponse {
         let apis = Api::ALL.iter().copied().map(ApiRange::of).collect();
         ApiVersionsResponse { error: ErrorCode::NONE, apis, throttle_ms: 0 }
     }
+
+    /// Nothing, and why.
+    pub fn refused(error: ErrorCode) -> ApiVersionsResponse {
+        ApiVersionsResponse { error, apis: Vec::new(), throttle_ms: 0 }
+    }
 }
 
 impl Response for ApiVersionsResponse {
@@ -109,6 +130,27 @@ mod tests {
         assert_eq!(request.client_software_name, Some("librdkafka"));
         assert_eq!(request.client_software_version, Some("2.0.2"));
         assert_eq!(ApiVersionsRequest::parse(b"", 2).unwrap().client_software_name, None);
+    }
+
+    #[test]
+    fn software_is_named_in_letters_digits_and_between_them_dots_and_dashes() {
+        let is_named_well = |name, version| {
+            ApiVersionsRequest { client_software_name: name, client_software_version: version }
+                .is_named_well()
+        };
+        assert!(is_named_well(None, None));
+        for (name, version) in [
+            ("librdkafka", "2.12.1-rdkafka-0.39.0"),
+            ("confluent-kafka-python", "2.16.1-rdkafka-2.16.0"),
+            ("apache-kafka-java", "4.1.0"),
+            ("a", "7"),
+        ] {
+            assert!(is_named_well(Some(name), Some(version)), "{name} {version}");
+        }
+        for wrong in ["", "-", ".1", "1.", "a b", "a_b", "kafka\n", "ä", "a/b"] {
+            assert!(!is_named_well(Some(wrong), Some("1")), "{wrong:?}");
+            assert!(!is_named_well(Some("a"), Some(wrong)), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -214,10 +214,31 @@ fn offsets_of_a_deleted_topic_go_and_those_of_its_successor_stay() {
     for group in ["a", "b", "c"] {
         story.commit(group, "", -1, 1);
     }
-    story.coordinator.topic_deleted(TOPIC, story.now);
+    story.coordinator.topics_deleted(&[TOPIC].into(), story.now);
     story.jump(Duration::from_millis(1));
     story.commit("b", "", -1, 2);
     story.pass(Duration::ZERO);
     assert_eq!(["a", "b", "c"].map(|group| story.committed(group)), [None, Some(2), None]);
     assert_eq!(story.coordinator.deadline(story.now).map(|at| story.now.instant < at), Some(true));
+}
+
+/// The order of the log does not depend on which topics went together.
+#[test]
+fn topics_that_are_deleted_together_are_written_one_after_another() {
+    let mut story = Story::new(config());
+    for (group, topic) in [("b", "u"), ("a", "w"), ("b", "t"), ("a", "v"), ("b", "w"), ("a", "t")] {
+        story.commit_of(group, topic, 1);
+    }
+    let before = story.log.len();
+    story.coordinator.topics_deleted(&["w", "t", "nothing"].into(), story.now);
+    story.pass(Duration::ZERO);
+    let gone = |group: &str, topic: &str| records::offset_key(group, topic, PartitionIndex::new(0));
+    let written: Vec<_> = story.log[before..].iter().map(|record| record.key.clone()).collect();
+    assert_eq!(written, [gone("a", "t"), gone("b", "t"), gone("a", "w"), gone("b", "w")]);
+    assert!(story.log[before..].iter().all(|record| record.value.is_none()));
+    let left = ["a", "b"].map(|group| {
+        let topics = story.coordinator.groups[group].offsets.topics();
+        topics.map(|topic| topic.to_string()).collect::<Vec<_>>().join(" ")
+    });
+    assert_eq!(left, ["v", "u"]);
 }

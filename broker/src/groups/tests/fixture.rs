@@ -153,6 +153,17 @@ impl Story {
         self.commit_as(group, member, None, generation, offset, "")
     }
 
+    /// A commit of a topic's first partition, from outside of the group.
+    pub fn commit_of(&mut self, group: &str, topic: &str, offset: u64) {
+        let (partition, offset) = (PartitionIndex::new(0), Some(Offset::new(offset)));
+        let one = CommitPartition { partition, offset, leader_epoch: None, metadata: "" };
+        let topics: &[(&str, &[CommitPartition<'_>])] = &[(topic, &[one])];
+        let commit = Commit { group, generation: Generation(-1), member: "", instance: None, topics };
+        let to =
+            self.call(|coordinator, to, now, effects| coordinator.commit_offsets(&commit, to, now, effects));
+        assert_eq!(self.code(to), Some(ErrorCode::None));
+    }
+
     pub fn commit_as(
         &mut self,
         group: &str,

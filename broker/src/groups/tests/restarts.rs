@@ -109,7 +109,7 @@ fn tombstones_that_could_not_be_stored_are_written_later() {
     story.commit("expires", "", -1, 1);
     story.pass(Duration::from_secs(3 * 24 * 3600));
     story.commit("topic", "", -1, 1);
-    story.coordinator.topic_deleted(TOPIC, story.now);
+    story.coordinator.topics_deleted(&[TOPIC].into(), story.now);
     story.refuse = Some(ErrorCode::DiskFull);
     story.pass(Duration::from_secs(3));
     assert_eq!([story.committed("expires"), story.committed("topic")], [Some(1), Some(1)]);

@@ -255,7 +255,7 @@ impl World {
     }
 
     pub(super) fn delete_topic(&mut self) {
-        self.coordinator.topic_deleted(TOPIC, self.now);
+        self.coordinator.topics_deleted(&[TOPIC].into(), self.now);
         self.swept_at = Some(self.now.wall);
     }
 }
