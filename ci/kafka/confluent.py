@@ -272,6 +272,18 @@ def message_too_large():
     equal(native_values(name), [b"small"])
 
 
+@feature("auth is not asked for, and SASL refused in words")
+def no_auth():
+    told = []
+    sasl = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanisms": "PLAIN", "sasl.username": "me", "sasl.password": "mine"}
+    asked = AdminClient({"bootstrap.servers": KAFKA, "error_cb": told.append, **sasl})
+    refused(lambda: asked.list_topics(timeout=2), KafkaError._TRANSPORT)
+    asked.poll(0)
+    found = [error.str() for error in told if error.code() == KafkaError._AUTHENTICATION]
+    assert found and "SASL Handshake not supported by broker" in found[0], told
+    AdminClient({"bootstrap.servers": KAFKA, "security.protocol": "PLAINTEXT"}).list_topics(timeout=10)
+
+
 @feature("unknown topic")
 def unknown_topic():
     name = unused_name("missing")

@@ -251,6 +251,15 @@ def message_too_large():
     equal(native_values(name), [b"small"])
 
 
+@feature("auth is not asked for, and SASL refused in words")
+def no_auth():
+    sasl = {"sasl_mechanism": "PLAIN", "sasl_plain_username": "me", "sasl_plain_password": "mine"}
+    connect = lambda **config: KafkaAdminClient(bootstrap_servers=KAFKA, **config)
+    unsupported = errors.IncompatibleBrokerVersion if NEW else errors.UnsupportedVersionError
+    refused(lambda: connect(security_protocol="SASL_PLAINTEXT", **sasl), unsupported)
+    connect(security_protocol="PLAINTEXT").close()
+
+
 @feature("unknown topic")
 def unknown_topic():
     name = unused_name("missing")

@@ -297,6 +297,15 @@ feature('message too large', async () => {
   assert.deepEqual(nativeValues(name), [Buffer.from('small')])
 })
 
+feature('auth is not asked for, and SASL refused in words', async () => {
+  const sasl = { mechanism: 'plain', username: 'me', password: 'mine' }
+  const asking = new Kafka({ brokers: [env.KAFKA_BOOTSTRAP], logLevel: logLevel.NOTHING, retry: { retries: 1 }, sasl })
+  await assert.rejects(asking.admin().connect(), { name: 'KafkaJSServerDoesNotSupportApiKey' })
+  const plain = connectTo(env.KAFKA_BOOTSTRAP).admin()
+  await plain.connect()
+  await plain.disconnect()
+})
+
 feature('unknown topic', async () => {
   const name = unusedName('missing')
   await refused(send(name, ['x']), 'UNKNOWN_TOPIC_OR_PARTITION')

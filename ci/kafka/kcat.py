@@ -169,6 +169,15 @@ def message_too_large():
     equal(native_values(name), [b"small"])
 
 
+@feature("auth is not asked for, and SASL refused in words")
+def no_auth():
+    sasl = ["security.protocol=SASL_PLAINTEXT", "sasl.mechanisms=PLAIN", "sasl.username=me", "sasl.password=mine"]
+    asked = [part for setting in sasl for part in ("-X", setting)]
+    failed = kcat("-L", "-m", "2", *asked, check=False)
+    assert failed.returncode != 0 and b"SASL Handshake not supported by broker" in failed.stderr, failed.stderr
+    kcat("-L", "-X", "security.protocol=PLAINTEXT")
+
+
 @feature("unknown topic")
 def unknown_topic():
     name = unused_name("missing")

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Headers, Message, OwnedHeaders, Timestamp};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
@@ -37,6 +37,30 @@ pub fn config(bootstrap: &str, settings: Settings<'_>) -> ClientConfig {
 
 pub fn kafka() -> String {
     env("KAFKA_BOOTSTRAP")
+}
+
+// ---- errors of no request
+
+#[derive(Default)]
+struct Errors(Mutex<Vec<(KafkaError, String)>>);
+
+impl ClientContext for Errors {
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.0.lock().expect("nobody panicked").push((error, reason.to_owned()));
+    }
+}
+
+impl ConsumerContext for Errors {}
+
+/// What a client is told that asks for metadata; none if it gets them.
+pub fn errors_of_a_client(settings: Settings<'_>) -> Vec<(KafkaError, String)> {
+    let client: BaseConsumer<Errors> =
+        config(&kafka(), settings).create_with_context(Errors::default()).expect("settings that it knows");
+    let found = client.fetch_metadata(None, Duration::from_secs(2));
+    let _ = client.poll(Duration::from_millis(100)); // this is when it tells
+    let told = std::mem::take(&mut *client.context().0.lock().expect("nobody panicked"));
+    assert_eq!(found.is_ok(), told.is_empty(), "{:?}, {told:?}", found.err());
+    told
 }
 
 // ---- producing

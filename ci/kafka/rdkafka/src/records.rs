@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use crate::client::{assert_refused, consumer, kafka, read, read_from, read_values, send, take, try_send};
+use crate::client::{
+    assert_refused, consumer, errors_of_a_client, kafka, read, read_from, read_values, send, take, try_send,
+};
 use crate::harness::*;
 use crate::{Feature, feature};
 
@@ -22,6 +24,7 @@ pub fn features() -> Vec<Feature> {
         feature("idempotent producer, 5 in flight", idempotent_producer),
         feature("isolation.level=read_committed", read_committed),
         feature("message too large", message_too_large),
+        feature("auth is not asked for, and SASL refused in words", no_auth),
         feature("unknown topic", unknown_topic),
         feature("unknown topic is created (kafka.auto_create_topics)", auto_create),
         feature("reads what ringlog produces", reads_native),
@@ -125,6 +128,22 @@ fn message_too_large() {
     assert_refused(refused, RDKafkaErrorCode::MessageSizeTooLarge);
     send(&name, &records(&["small"]), &[]);
     assert_eq!(native_values(&name), [b"small"]);
+}
+
+fn no_auth() {
+    let sasl = [
+        ("security.protocol", "SASL_PLAINTEXT"),
+        ("sasl.mechanisms", "PLAIN"),
+        ("sasl.username", "me"),
+        ("sasl.password", "mine"),
+    ];
+    let told = errors_of_a_client(&sasl);
+    let is_auth = |error: &&(KafkaError, String)| {
+        error.0.rdkafka_error_code() == Some(RDKafkaErrorCode::Authentication)
+    };
+    let why = &told.iter().find(is_auth).unwrap_or_else(|| panic!("{told:?}")).1;
+    assert!(why.contains("SASL Handshake not supported by broker"), "{why}");
+    assert!(errors_of_a_client(&[("security.protocol", "PLAINTEXT")]).is_empty());
 }
 
 fn unknown_topic() {
