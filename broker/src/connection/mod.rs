@@ -182,13 +182,14 @@ impl Connection {
 
     /// Waits until the peer has taken its replies, down to `limit` bytes, or the connection closed.
     async fn wait_until_owed_at_most(&self, limit: usize, keeps_frame: bool) {
-        let mut least = usize::MAX;
+        let mut before = usize::MAX;
         let is_taken = || {
             let owed = self.owed();
-            if owed < least {
-                least = owed;
+            // More may have come in between; it is enough that some was taken.
+            if owed < before {
                 self.patience.await_taking(Instant::now(), keeps_frame);
             }
+            before = owed;
             (self.closed.get() || owed <= limit).then_some(())
         };
         self.changed.until(is_taken).await;

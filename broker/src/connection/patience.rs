@@ -43,9 +43,9 @@ impl Patience {
         self.awaited.set(Some((Awaited::Progress, now + whole.saturating_sub(waited).min(STALL_MAX))));
     }
 
-    /// The next frame, which may never come if `idle_max` does not say otherwise.
-    pub fn await_next(&self, now: Instant, idle_max: Option<Duration>) {
-        self.awaited.set(idle_max.map(|idle_max| (Awaited::Anything(idle_max), now + idle_max)));
+    /// The next frame, if the peer itself waits for nothing.
+    pub fn await_next(&self, now: Instant, idle_max: Duration) {
+        self.awaited.set(Some((Awaited::Anything(idle_max), now + idle_max)));
     }
 
     /// That replies are taken; `keeps_frame` if memory is promised for a frame meanwhile.
@@ -63,7 +63,7 @@ impl Patience {
     pub fn is_over(&self, now: Instant, is_owed: bool) -> bool {
         match self.awaited.get() {
             Some((Awaited::Anything(idle_max), _)) if is_owed => {
-                self.await_next(now, Some(idle_max));
+                self.await_next(now, idle_max);
                 false
             }
             Some((_, by)) => by <= now,
@@ -98,9 +98,7 @@ mod tests {
     #[test]
     fn an_idle_peer_is_waited_for_while_it_waits_itself() {
         let (patience, now) = (Patience::default(), Instant::now());
-        patience.await_next(now, None);
-        assert_eq!(over_after(&patience, now), None);
-        patience.await_next(now, Some(SECOND * 60));
+        patience.await_next(now, SECOND * 60);
         assert_eq!(over_after(&patience, now), Some(60));
         assert!(!patience.is_over(now + SECOND * 100, true));
         assert_eq!(over_after(&patience, now), Some(160));

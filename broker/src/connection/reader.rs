@@ -307,7 +307,7 @@ impl<S: Service> Reader<S> {
             return Some(now);
         }
         if let (true, Some(idle_max)) = (self.has_spoken, self.idle_max) {
-            patience.await_next(Instant::now(), Some(idle_max));
+            patience.await_next(Instant::now(), idle_max);
         }
         None
     }

@@ -19,7 +19,7 @@ use crate::connection::Piece;
 use crate::metrics::count;
 use crate::runtime::loan::{self, Loan, Steady};
 
-/// From here on the message that brings a loan back costs less than a copy.
+/// Less is copied within microseconds, for which a loan would take a message home. Not measured.
 const LEND_FROM: usize = 32 << 10;
 
 /// Makes what was found ready to leave the shard's thread.
