@@ -79,7 +79,8 @@ fn run_batch(bytes: &[u8]) -> String {
             }
         };
         total += batch.len();
-        outcome += &format!("{:?} {:?};", batch.codec(), batch.check_for_append(BATCH_BYTES_MAX));
+        let appendable = batch.check_for_append(BATCH_BYTES_MAX);
+        outcome += &format!("{:?} {appendable:?};", batch.codec());
         assert!(batch.base_offset() < batch.next_offset(), "a batch holds at least one record");
         let decoded = decode_batch(Bytes::copy_from_slice(batch.as_bytes()), DECOMPRESSED_BYTES_MAX);
         match decoded {
@@ -87,7 +88,11 @@ fn run_batch(bytes: &[u8]) -> String {
                 let count = records.count();
                 assert_eq!(count, batch.record_count().get() as usize, "as many as the header says");
             }
-            Err(error) => outcome += &format!("{error:?};"),
+            Err(error) => {
+                let unseen = batch.codec() != Codec::None;
+                assert!(unseen || appendable.is_err(), "accepted, and cannot be read: {error:?}");
+                outcome += &format!("{error:?};");
+            }
         }
     }
     assert!(total <= bytes.len(), "batches that are longer than the bytes they are in");

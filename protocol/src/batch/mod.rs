@@ -9,7 +9,8 @@
 //!     consumer                                                     decode_batch ─▶ OwnedRecord …
 //!
 //! It is Kafka's RecordBatch v2, byte for byte (docs/data_file.md), so that both listeners serve
-//! what is stored. A broker writes bytes 0–7 and 12–15 of it and reads no record. A record set is
+//! what is stored. A broker writes bytes 0–7 and 12–15 of it; it steps over records that are not
+//! compressed, to see that they are as many as announced, and keeps none of them. A record set is
 //! whole batches end to end; in a batch the offsets have no gaps until compaction takes records away.
 
 mod view;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use expect_test::expect;
 use proptest::prelude::*;
 
+use super::record::are_records;
 use super::*;
 use crate::model::{
     ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, RecordCount, Sequence, Timestamp,
@@ -423,15 +424,18 @@ fn owned(index: usize, made: &Made, base: Offset) -> OwnedRecord {
     }
 }
 
-/// Everything that reads bytes from outside.
+/// Everything that reads bytes from outside. What only checks records accepts what the readers accept.
 fn read_all(bytes: &[u8]) {
     let _ = Batch::peek_len(bytes);
     for batch in batches(bytes).flatten() {
         let _ = batch.check_for_append(LIMIT);
-        let _ = RecordIter::new(&batch, batch.records_bytes())
-            .flatten()
-            .map(|r| r.headers.count())
-            .sum::<usize>();
+        let records = RecordIter::new(&batch, batch.records_bytes());
+        let _ = records.clone().flatten().map(|r| r.headers.count()).sum::<usize>();
+        let (bytes, count) = (batch.records_bytes(), batch.record_count());
+        if count == batch.offset_span() {
+            let readable = records.clone().all(|record| record.is_ok());
+            assert_eq!(are_records(bytes, count.get()), readable, "{:?}", records.last());
+        }
     }
     let _ = decode_batch(Bytes::copy_from_slice(bytes), LIMIT).map(Iterator::count);
 }

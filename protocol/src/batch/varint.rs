@@ -24,6 +24,63 @@ pub(super) fn take_varlong(bytes: &mut &[u8]) -> Option<i64> {
     Some((zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed())
 }
 
+/// Goes over numbers and what they count by one index, for who checks bytes and wants none of them:
+/// twice as fast as to take slices off the front.
+pub(super) struct Walk<'a> {
+    bytes: &'a [u8],
+    /// May lie behind the end; whoever reads there gets `None`.
+    at: usize,
+}
+
+impl<'a> Walk<'a> {
+    pub fn new(bytes: &'a [u8]) -> Walk<'a> {
+        Walk { bytes, at: 0 }
+    }
+
+    #[inline]
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Steps over `len` bytes, which need not be there.
+    #[inline]
+    pub fn skip(&mut self, len: usize) {
+        self.at = self.at.saturating_add(len);
+    }
+
+    /// As [`take_varint`].
+    #[inline]
+    pub fn varint(&mut self) -> Option<i32> {
+        let zigzag = u32::try_from(self.unsigned()?).ok()?;
+        Some((zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed())
+    }
+
+    /// A number of 64 bits or less, whatever it is.
+    #[inline]
+    pub fn unsigned(&mut self) -> Option<u64> {
+        let &low = self.bytes.get(self.at)?;
+        if low < 0x80 {
+            self.at += 1;
+            return Some(u64::from(low));
+        }
+        match self.bytes.get(self.at + 1) {
+            Some(&high) if high < 0x80 => {
+                self.at += 2;
+                Some(u64::from(low & 0x7f) | u64::from(high) << 7)
+            }
+            _ => self.unsigned_long(),
+        }
+    }
+
+    #[cold]
+    fn unsigned_long(&mut self) -> Option<u64> {
+        let mut rest = self.bytes.get(self.at..)?;
+        let value = take_unsigned_long(&mut rest);
+        self.at = self.bytes.len() - rest.len();
+        value
+    }
+}
+
 #[inline]
 fn take_unsigned(bytes: &mut &[u8]) -> Option<u64> {
     match bytes.split_first() {
