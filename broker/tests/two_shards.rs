@@ -101,6 +101,66 @@ fn one_fetch_over_both_shards_is_gathered_and_nobody_waits_for_the_empty_one() {
     }
 }
 
+#[test]
+fn records_that_are_there_wait_for_no_other_shard() {
+    let broker = broker();
+    let mut raw = Raw::connect(broker.addr());
+    let topic = raw.create_topic("t", 2, &[]).id;
+    assert_eq!(raw.produce(topic, 0, &batch(&[b"x"])).0, ErrorCode::None);
+    let params = FetchParams { max_wait_ms: 15_000, min_bytes: 1, max_bytes: 1 << 20 };
+    for shard in [0, 1].map(ShardId::new) {
+        let (mut reader, _) = Raw::connect_to(broker.addr(), Some(shard));
+        for entries in [[(topic, 0, 0), (topic, 1, 0)], [(topic, 1, 0), (topic, 0, 0)]] {
+            let begun = std::time::Instant::now();
+            reader.send_fetch(params, &entries);
+            let bytes: usize = reader.fetched().partitions.iter().map(|of| of.records.len()).sum();
+            assert!(0 < bytes && begun.elapsed() < Duration::from_secs(5), "shard {shard}: {entries:?}");
+        }
+    }
+}
+
+/// What fits is dealt out in the order in which the client asks, wherever it is.
+#[test]
+fn a_reply_is_filled_in_the_order_of_the_request() {
+    let broker = broker();
+    let mut raw = Raw::connect(broker.addr());
+    let topic = raw.create_topic("t", 2, &[]).id;
+    for partition in [0, 1] {
+        assert_eq!(raw.produce(topic, partition, &large(partition as usize)).0, ErrorCode::None);
+    }
+    let params = FetchParams { max_wait_ms: 0, min_bytes: 1, max_bytes: 250_000 };
+    for shard in [0, 1].map(ShardId::new) {
+        let (mut reader, _) = Raw::connect_to(broker.addr(), Some(shard));
+        for entries in [[(topic, 0, 0), (topic, 1, 0)], [(topic, 1, 0), (topic, 0, 0)]] {
+            reader.send_fetch(params, &entries);
+            let lens: Vec<bool> =
+                reader.fetched().partitions.iter().map(|of| of.records.is_empty()).collect();
+            assert_eq!(lens, [false, true], "shard {shard}: {entries:?}");
+        }
+    }
+}
+
+/// Polls of clients that are gone end, on both shards.
+#[test]
+fn nobody_waits_for_who_has_left() {
+    let broker = broker();
+    let mut raw = Raw::connect(broker.addr());
+    let topic = raw.create_topic("t", 2, &[]).id;
+    let params = FetchParams { max_wait_ms: 300_000, min_bytes: 1, max_bytes: 1 << 20 };
+    let (mut gone, _) = Raw::connect_to(broker.addr(), Some(ShardId::new(0)));
+    for _ in 0..100 {
+        gone.send_fetch(params, &[(topic, 0, 0), (topic, 1, 0)]);
+    }
+    raw.wait_for_polls(200);
+    assert_eq!(total(&mut raw, "waiting_fetches_now"), 200);
+    drop(gone);
+    let begun = std::time::Instant::now();
+    while 0 < total(&mut raw, "waiting_fetches_now") {
+        assert!(begun.elapsed() < Duration::from_secs(10), "they wait on");
+        std::thread::yield_now();
+    }
+}
+
 /// A large batch whose bytes tell it from others.
 fn large(seed: usize) -> bytes::Bytes {
     let value: Vec<u8> = (0..200_000).map(|at| ((at * 31) ^ (seed * 7)) as u8).collect();

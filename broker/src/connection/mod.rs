@@ -39,6 +39,8 @@ pub struct Connection {
     outbox: RefCell<Outbox>,
     /// Of replies to Kafka's clients; empty for others.
     order: RefCell<Order>,
+    /// Bytes of memory that the peer's requests take up which wait for their answers.
+    waiting_bytes: Cell<usize>,
     /// Bytes that are being read from disk for the peer.
     reading: Cell<usize>,
     /// The outbox grew, shrank, or the connection closed.
@@ -57,6 +59,7 @@ impl Connection {
             socket,
             outbox: RefCell::default(),
             order: RefCell::default(),
+            waiting_bytes: Cell::new(0),
             reading: Cell::new(0),
             changed: Notify::default(),
             patience: Patience::default(),
@@ -135,10 +138,25 @@ impl Connection {
         self.changed.notify();
     }
 
+    /// Counts what a request takes up until it is answered.
+    pub fn begin_waiting(&self, bytes: usize) {
+        self.waiting_bytes.set(self.waiting_bytes.get() + bytes);
+    }
+
+    /// A request is answered. Whoever says so sends the answer, too, and with it wakes the reader.
+    pub fn end_waiting(&self, bytes: usize) {
+        self.waiting_bytes.set(self.waiting_bytes.get() - bytes);
+    }
+
     /// Bytes of replies that the peer has not taken yet, and of requests that are kept for theirs.
     fn owed(&self) -> usize {
         let order = self.order.borrow();
-        self.outbox.borrow().len() + order.early_bytes() + order.kept_bytes()
+        self.outbox.borrow().len() + order.early_bytes() + order.kept_bytes() + self.waiting_bytes.get()
+    }
+
+    /// Requests whose replies are to come in their turn, and have not.
+    fn turns_taken(&self) -> usize {
+        self.order.borrow().waiting()
     }
 
     /// Ends the connection: both tasks wake up and end, replies to come are dropped.
@@ -180,26 +198,34 @@ impl Connection {
         }
     }
 
-    /// Waits until the peer has taken its replies, down to `limit` bytes, or the connection closed.
-    async fn wait_until_owed_at_most(&self, limit: usize, keeps_frame: bool) {
-        let mut before = usize::MAX;
-        let is_taken = || {
-            let owed = self.owed();
-            // More may have come in between; it is enough that some was taken.
-            if owed < before {
-                self.patience.await_taking(Instant::now(), keeps_frame);
+    /// Waits until the peer has been answered, and has taken its replies, but for so many bytes and turns, or
+    /// until the connection closed.
+    async fn wait_until_owed_at_most(&self, bytes: usize, turns: usize, keeps_frame: bool) {
+        let (mut owed_before, mut untaken_before) = (usize::MAX, 0);
+        let is_enough = || {
+            let (owed, untaken) = (self.owed(), self.outbox.borrow().len());
+            // More may have come in between; it is enough that some was taken. While there is nothing to take
+            // it is the broker's turn.
+            if 0 < untaken {
+                if untaken_before == 0 || untaken < untaken_before {
+                    self.patience.await_taking(Instant::now(), keeps_frame);
+                }
+            } else if !keeps_frame {
+                self.patience.await_nothing();
+            } else if 0 < untaken_before || owed < owed_before {
+                self.patience.await_answers(Instant::now());
             }
-            before = owed;
-            (self.closed.get() || owed <= limit).then_some(())
+            (owed_before, untaken_before) = (owed, untaken);
+            (self.closed.get() || (owed <= bytes && self.turns_taken() <= turns)).then_some(())
         };
-        self.changed.until(is_taken).await;
+        self.changed.until(is_enough).await;
         self.patience.await_nothing();
     }
 
     /// Whether the peer has been waited for long enough, and is gone.
-    pub fn is_overdue(&self, now: Instant) -> bool {
-        let is_owed = || 0 < self.owed() || 0 < self.order.borrow().waiting();
-        self.patience.is_over(now, is_owed())
+    pub fn is_overdue(&self, now: Instant, is_tight: bool) -> bool {
+        let is_owed = 0 < self.owed() || 0 < self.turns_taken();
+        self.patience.is_over(now, is_owed, is_tight)
     }
 
     /// Waits until what the peer has not taken, or is being read for it, leaves it within `limit`, and counts
@@ -217,11 +243,5 @@ impl Connection {
     pub fn end_reading(&self, bytes: usize) {
         self.reading.set(self.reading.get() - bytes);
         self.changed.notify();
-    }
-
-    /// Waits until at most so many requests wait for their replies, or the connection closed.
-    async fn wait_until_waiting_at_most(&self, limit: usize) {
-        let has_few = || self.closed.get() || self.order.borrow().waiting() <= limit;
-        self.changed.until(|| has_few().then_some(())).await;
     }
 }

@@ -31,8 +31,8 @@ const FAREWELL: Duration = Duration::from_millis(500);
 /// How long a buffer stays larger than that of an idle connection after the last frame.
 const OVERSIZED_FOR: Duration = Duration::from_millis(500);
 
-/// Requests of one connection that may wait for their replies; librdkafka sends up to a million, unasked.
-const KAFKA_WAITING_MAX: usize = 1024;
+/// Requests of one of Kafka's clients that may wait for their replies; librdkafka sends up to a million, unasked.
+const TURNS_MAX: usize = 1024;
 
 /// Whether a connection is served here.
 pub enum Admission {
@@ -107,7 +107,6 @@ pub async fn serve<S: Service>(service: Rc<S>, connection: Rc<Connection>, recei
 
 /// Serves a connection of one of Kafka's clients to its end.
 pub async fn serve_kafka<S: Service>(service: Rc<S>, connection: Rc<Connection>) {
-    connection.patience.await_first_frame(Instant::now());
     let idle_max = Some(service.kafka_idle_max());
     let mut reader = Reader::new(service, connection, &[], idle_max);
     reader.run_kafka().await;
@@ -125,8 +124,6 @@ struct Reader<S> {
     wanted_back: Rc<Notify>,
     /// How long the peer may be idle.
     idle_max: Option<Duration>,
-    /// Whether a frame has been received.
-    has_spoken: bool,
 }
 
 impl<S: Service> Reader<S> {
@@ -138,7 +135,7 @@ impl<S: Service> Reader<S> {
     ) -> Reader<S> {
         let buffer = ReceiveBuffer::new(received);
         let wanted_back = Rc::default();
-        Reader { buffer, reserved: 0, wanted_back, service, connection, idle_max, has_spoken: false }
+        Reader { buffer, reserved: 0, wanted_back, service, connection, idle_max }
     }
 
     /// Waits for the Hello. `true` if the connection stays here; `false` if it is another's now.
@@ -191,18 +188,19 @@ impl<S: Service> Reader<S> {
         }
     }
 
-    /// Waits until the peer has taken its replies but for what it may owe. Many requests may have come in
-    /// one read, so each of them asks.
+    /// Waits until the peer has been answered, and has taken its replies, but for what may be outstanding. Many
+    /// requests may have come in one read, so each of them asks.
     async fn wait_for_peer(&self) {
         if self.must_wait_for_peer() {
             let limit = self.service.connection_out_bytes();
             self.service.flush();
-            self.connection.wait_until_owed_at_most(limit, 0 < self.reserved).await;
+            self.connection.wait_until_owed_at_most(limit, TURNS_MAX - 1, 0 < self.reserved).await;
         }
     }
 
     fn must_wait_for_peer(&self) -> bool {
         self.service.connection_out_bytes() < self.connection.owed()
+            || TURNS_MAX <= self.connection.turns_taken()
     }
 
     async fn run_kafka(&mut self) {
@@ -218,10 +216,6 @@ impl<S: Service> Reader<S> {
             };
             self.service.wait_for_room().await;
             self.wait_for_peer().await;
-            if KAFKA_WAITING_MAX <= self.connection.order.borrow().waiting() {
-                self.service.flush();
-                self.connection.wait_until_waiting_at_most(KAFKA_WAITING_MAX - 1).await;
-            }
             let whole = kafka::frame::LENGTH_LEN + len;
             let frame = &self.buffer.unread()[kafka::frame::LENGTH_LEN..whole];
             if let Err(error) = self.service.kafka_request(&self.connection, frame) {
@@ -267,10 +261,7 @@ impl<S: Service> Reader<S> {
                 return Ok(None);
             }
             let wanted = match parse(self.buffer.unread())? {
-                Some((frame, len)) if len <= self.buffer.unread().len() => {
-                    self.has_spoken = true;
-                    return Ok(Some(frame));
-                }
+                Some((frame, len)) if len <= self.buffer.unread().len() => return Ok(Some(frame)),
                 Some((_, len)) => len,
                 None => head_len,
             };
@@ -306,7 +297,7 @@ impl<S: Service> Reader<S> {
             patience.await_rest(now, wanted, waited);
             return Some(now);
         }
-        if let (true, Some(idle_max)) = (self.has_spoken, self.idle_max) {
+        if let Some(idle_max) = self.idle_max {
             patience.await_next(Instant::now(), idle_max);
         }
         None
@@ -387,7 +378,7 @@ impl<S: Service> Reader<S> {
         self.connection.flush();
         let connection = self.connection.clone();
         let drain = async {
-            connection.wait_until_owed_at_most(0, false).await;
+            connection.wait_until_owed_at_most(0, usize::MAX, false).await;
             let mut waste = [0; 4096];
             while connection.socket.read(&mut waste).await.is_ok_and(|count| 0 < count) {}
         };

@@ -81,14 +81,19 @@ pub fn fetch(
     let count_of_parts = owners.len() as u32;
     let key = shard.requests.borrow_mut().begin(connection, asked, count_of_parts, waiting);
     let deadline = fetch_deadline(params.max_wait_ms);
+    // What is found here has the others told to wait no longer: they have to know of it by then.
+    let mut own = None;
     for (part, (owner, entries)) in (0..).zip(owners) {
         let origin = Origin { shard: shard.id, request: key, part };
         if owner == shard.id {
-            shard.begin_fetch(origin, entries, params, deadline);
+            own = Some((origin, entries));
         } else {
             count(&shard.counters.forwarded_requests, 1);
             shard.send(owner, ShardMessage::Fetch { origin, entries, params, deadline });
         }
+    }
+    if let Some((origin, entries)) = own {
+        shard.begin_fetch(origin, entries, params, deadline);
     }
 }
 
@@ -97,8 +102,8 @@ fn split(shard: &Shard, entries: &[FetchEntry]) -> SmallVec<[FetchPart; 1]> {
     let mut parts: SmallVec<[FetchPart; 1]> = SmallVec::new();
     for (index, entry) in entries.iter().enumerate() {
         let owner = match shard.locate(entry.topic, entry.partition) {
-            Place::Elsewhere(owner) => owner,
-            Place::Here(_) | Place::NoPartition | Place::NoTopic => shard.id,
+            Place::Elsewhere(owner) if !shard.is_stopping() => owner,
+            Place::Elsewhere(_) | Place::Here(_) | Place::NoPartition | Place::NoTopic => shard.id,
         };
         match parts.iter_mut().find(|part| part.shard == owner) {
             Some(part) => part.entries.push(index),

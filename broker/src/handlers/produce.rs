@@ -12,7 +12,7 @@ use smallvec::smallvec;
 use super::Refusal;
 use crate::connection::Connection;
 use crate::metrics::count;
-use crate::shard::{Asked, Origin, Place, Shard, ShardMessage, Waiting};
+use crate::shard::{Asked, Origin, Place, Shard, ShardMessage, Unpacking, Waiting};
 
 pub fn handle(
     shard: &Rc<Shard>,
@@ -45,11 +45,11 @@ pub fn produce<'a>(
     let results = smallvec![ProduceResult::refused(ErrorCode::RequestTimedOut); parts as usize];
     let waiting = Waiting::Produce { results };
     let request = shard.requests.borrow_mut().begin(connection, asked, parts, waiting);
-    let mut forwarded = 0;
+    let (mut forwarded, mut unpacking) = (0, Unpacking::default());
     for (part, set) in (0..parts).zip(sets) {
         let origin = Origin { shard: shard.id, request, part };
         match set {
-            Ok(set) => forwarded += produce_one(shard, set, origin),
+            Ok(set) => forwarded += produce_one(shard, set, origin, &mut unpacking),
             Err(error) => shard.refuse(origin, error),
         }
     }
@@ -57,9 +57,15 @@ pub fn produce<'a>(
 }
 
 /// Returns how many bytes went to another shard.
-fn produce_one(shard: &Rc<Shard>, set: ProducePartition<'_>, origin: Origin) -> usize {
+fn produce_one(
+    shard: &Rc<Shard>,
+    set: ProducePartition<'_>,
+    origin: Origin,
+    unpacking: &mut Unpacking,
+) -> usize {
     match shard.locate(set.topic, set.partition) {
-        Place::Here(partition) => shard.append(&partition, set.records, origin),
+        Place::Here(partition) => shard.append(&partition, set.records, origin, unpacking),
+        Place::Elsewhere(_) if shard.is_stopping() => shard.refuse(origin, ErrorCode::ShuttingDown),
         Place::Elsewhere(owner) => {
             count(&shard.counters.forwarded_requests, 1);
             let records = Bytes::copy_from_slice(set.records);

@@ -48,6 +48,13 @@ pub struct Fetches {
     slices: RefCell<Slices>,
 }
 
+impl Fetches {
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.borrow().len()
+    }
+}
+
 impl Shard {
     /// Answers a part of a fetch whose partitions are all on this shard, now or by the deadline.
     pub fn begin_fetch(
@@ -226,15 +233,29 @@ impl Shard {
             let part = parts.get_mut(origin.part as usize).expect("BUG: no such part");
             part.answered = true;
             for (index, fetched) in part.entries.iter().zip(fetched) {
-                *results.get_mut(*index).expect("BUG: no such entry") = Some(budget.admit(fetched));
+                *results.get_mut(*index).expect("BUG: no such entry") = Some(fetched);
             }
-            if found {
+            if parts.iter().all(|part| part.answered) {
+                // In the order of the request, by which clients are fair to their partitions, and not in
+                // that of the shards' answers.
+                for (result, pieces) in results.iter_mut().flatten() {
+                    (*result, *pieces) = budget.admit((*result, std::mem::take(pieces)));
+                }
+            } else if found {
                 let unanswered = parts.iter().enumerate().filter(|(_, part)| !part.answered);
                 others.extend(unanswered.map(|(index, part)| (index as u32, part.shard)));
             }
         });
         for (part, shard) in others {
             self.nudge(Origin { part, ..origin }, shard);
+        }
+    }
+
+    /// Ends the waits of those who are not there any more: they may come again, and again.
+    pub fn end_polls_of_the_gone(&self) {
+        let gone = self.requests.borrow().polls_of_the_gone(self.id);
+        for (origin, shard) in gone {
+            self.nudge(origin, shard);
         }
     }
 

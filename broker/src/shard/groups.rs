@@ -102,9 +102,7 @@ impl Shard {
             Some(Seat::Broken) => {
                 return self.answer_group(origin, ask.refused(ErrorCode::CoordinatorNotAvailable));
             }
-            Some(Seat::Loading) | None => {
-                return self.answer_group(origin, ask.refused(ErrorCode::CoordinatorLoadInProgress));
-            }
+            Some(Seat::Loading) | None => return self.answer_group(origin, ask.not_yet()),
         };
         let to = ReplyTo(self.groups.asking.borrow_mut().insert(origin) as u64);
         let (now, mut effects) = (now(), Effects::default());

@@ -13,7 +13,6 @@ use storage::log::{Fence, LogState};
 use storage::recovery::RecoveryOptions;
 use storage::store::{CompactError, Scrubber};
 
-use super::tasks::recover_partition;
 use super::{HOUSEKEEPING_INTERVAL, Shard, wall_clock};
 use crate::metrics::count;
 use crate::runtime;
@@ -99,18 +98,19 @@ async fn keep_house(shard: Rc<Shard>) {
 
 /// Ends connections whose peers are waited for in vain.
 fn end_connections_of_the_gone(shard: &Shard) {
-    let now = Instant::now();
+    let (now, is_tight) = (Instant::now(), shard.credits.is_tight());
     shard.served.borrow_mut().retain(|connection| {
         let Some(connection) = connection.upgrade().filter(|connection| !connection.is_closed()) else {
             return false;
         };
-        let is_overdue = connection.is_overdue(now);
+        let is_overdue = connection.is_overdue(now, is_tight);
         if is_overdue {
             count(&shard.counters.overdue_connections, 1);
             connection.close();
         }
         !is_overdue
     });
+    shard.end_polls_of_the_gone();
 }
 
 pub fn check_free_space(shard: &Shard) {
@@ -141,13 +141,12 @@ async fn reopen_after_full_disk(shard: &Rc<Shard>) {
         let Some(partition) = shard.partition(log.id()).filter(|_| full) else { continue };
         let id = log.id();
         drop(log);
-        let Some(point) = shard.store.take_fenced(id).await else { continue };
         let topic = partition.topic();
         let config = topic.config().log_config();
-        let mut options = RecoveryOptions::new(config, LeaderEpoch::FIRST, wall_clock());
-        options.checkpoint = Some(point);
-        match recover_partition(shard, id, topic, options).await {
-            Ok(()) => {
+        let options = RecoveryOptions::new(config, LeaderEpoch::FIRST, wall_clock());
+        match shard.store.reopen(id, options).await {
+            Ok(Some(log)) => {
+                shard.add_partition(id, log, topic);
                 // A view may have come meanwhile.
                 let view = shard.view();
                 if let (Some(partition), Some(topic)) = (shard.partition(id), view.topic_by_id(id.topic)) {
@@ -155,8 +154,9 @@ async fn reopen_after_full_disk(shard: &Rc<Shard>) {
                 }
                 tracing::info!(log = %id, "a partition that a full disk had stopped takes records again")
             }
+            Ok(None) => {} // its topic was deleted
             Err(error) => {
-                tracing::error!(log = %id, %error, "cannot reopen a partition after the disk was full")
+                tracing::error!(log = %id, %error, "cannot reopen a partition after the disk was full; it is tried again")
             }
         }
     }

@@ -90,6 +90,15 @@ impl GroupAsk {
         &self.call
     }
 
+    /// The reply while the coordinator reads its log. Members must not give their groups up for a restart,
+    /// and some do at any error: a heartbeat is taken on trust, as in Kafka.
+    pub fn not_yet(&self) -> Reply {
+        match &self.call {
+            GroupCall::Heartbeat(_) => Reply::Heartbeat(ErrorCode::None),
+            _ => self.refused(ErrorCode::CoordinatorLoadInProgress),
+        }
+    }
+
     /// The reply when no coordinator can be asked.
     pub fn refused(&self, code: ErrorCode) -> Reply {
         match &self.call {

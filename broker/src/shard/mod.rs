@@ -31,6 +31,9 @@ pub use message::{GroupAsk, GroupCall, KafkaCall, LogSize, Origin, RequestKey, S
 mod requests;
 pub use requests::{Asked, FetchEntries, FetchPart, Fetched, Pieces, Request, Requests, Waiting};
 
+mod intake;
+pub use intake::Unpacking;
+
 mod partition;
 use partition::Appended;
 pub use partition::Partition;
@@ -144,7 +147,11 @@ impl Shard {
 
     fn add_partition(&self, id: LogId, log: Rc<OpenLog<ShardDisk>>, topic: Arc<TopicView>) {
         let partition = Rc::new(Partition::new(log, topic));
-        self.partitions.borrow_mut().insert(id, partition.clone());
+        let before = self.partitions.borrow_mut().insert(id, partition.clone());
+        if let Some(before) = before {
+            partition.take_over_fetches(&before);
+            self.wake_fetches(&partition);
+        }
         if partition.is_internal() {
             self.open_seat(id.partition, partition);
         }
@@ -215,7 +222,10 @@ impl Shard {
 
     /// Takes a record set of the broker's own; nobody waits for it by a request.
     fn append_own(&self, partition: &Partition, records: &[u8], now: Timestamp) -> Result<(), ErrorCode> {
-        if let Appended::Parked { bytes, .. } = partition.append(&self.store, records, now, None)? {
+        let unpacking = &mut Unpacking::default();
+        if let Appended::Parked { bytes, .. } =
+            partition.append(&self.store, records, now, None, unpacking)?
+        {
             self.credits.take(bytes);
             self.ask_for_space_after(bytes as u64);
         }
@@ -223,7 +233,7 @@ impl Shard {
     }
 
     /// Takes a record set for a partition of this shard and promises an answer to `origin`.
-    pub fn append(&self, partition: &Partition, records: &[u8], origin: Origin) {
+    pub fn append(&self, partition: &Partition, records: &[u8], origin: Origin, unpacking: &mut Unpacking) {
         let refusal = match (self.is_stopping(), self.is_disk_full()) {
             // What clients write there would be taken for the broker's own.
             _ if partition.is_internal() => Err(ErrorCode::InvalidTopic),
@@ -232,7 +242,8 @@ impl Shard {
             _ => Ok(()),
         };
         let now = wall_clock();
-        match refusal.and_then(|()| partition.append(&self.store, records, now, Some(origin))) {
+        let mut append = || partition.append(&self.store, records, now, Some(origin), unpacking);
+        match refusal.and_then(|()| append()) {
             Ok(Appended::Parked { bytes, records }) => {
                 self.credits.take(bytes);
                 count(&self.counters.produced_bytes, bytes as u64);
@@ -293,6 +304,7 @@ impl Shard {
             ("open_files_now", self.store.open_files() as u64),
             ("cached_bytes_now", self.store.cached_bytes() as u64),
             ("promised_bytes_now", self.credits.used() as u64),
+            ("waiting_fetches_now", self.fetches.waiting() as u64),
             ("partitions_now", self.partitions.borrow().len() as u64),
             ("disk_full_now", u64::from(self.disk_full.get())),
             ("cpu_us", crate::runtime::thread_cpu_time().as_micros() as u64),

@@ -6,20 +6,21 @@
 //! Handlers know this type and nothing of segments, chunks or disks.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use protocol::api::{FetchEntry, FetchResult, ProduceResult};
-use protocol::batch::{Batch, Codec, RecordIter, batches, decode_batch, decompress};
+use protocol::batch::{Batch, batches, decode_batch};
 use protocol::model::limits::FRAME_BODY_BYTES_MAX;
-use protocol::model::{ErrorCode, LeaderEpoch, Offset, ProducerId, Timestamp};
+use protocol::model::{ErrorCode, LeaderEpoch, Offset, Timestamp};
 use smallvec::{SmallVec, smallvec};
 use storage::id::LogId;
 use storage::log::{Accepted, AppendError, Fence, LogState, ReadError, ReadPlan, Slice};
 use storage::store::{ColdError, DeleteError, OpenLog, Store, TimeSearch};
 
 use super::groups::OFFSETS_TOPIC;
+use super::intake::{Checked, Unpacking};
 use super::message::Origin;
 use super::requests::{Fetched, Pieces};
 use crate::config::TopicConfig;
@@ -54,7 +55,7 @@ pub struct Partition {
     is_internal: bool,
     parked: RefCell<VecDeque<Parked>>,
     /// Fetches that wait for records here.
-    fetches: RefCell<Vec<u64>>,
+    fetches: RefCell<BTreeSet<u64>>,
 }
 
 /// What became of a record set.
@@ -115,49 +116,40 @@ impl Partition {
         records: &[u8],
         now: Timestamp,
         origin: Option<Origin>,
+        unpacking: &mut Unpacking,
     ) -> Result<Appended, ErrorCode> {
-        let count = self.check_records(records, now)?;
+        let checked = self.check_records(records, now, unpacking)?;
         let mut stored: Option<(Offset, Offset)> = None;
-        let mut rest = records;
-        while let Ok((batch, after)) = Batch::split_first(rest) {
+        for (place, batch) in batches(records).flatten().enumerate() {
+            let mended = checked.mended(place, &batch);
+            let batch = match &mended {
+                Some(bytes) => Batch::split_first(bytes).expect("BUG: only a timestamp has changed").0,
+                None => batch,
+            };
             let (base, next) =
                 match store.append(&self.log, &batch, now).map_err(|error| append_code(&error))? {
                     Accepted::New { base, next } => (base, next),
                     Accepted::Duplicate { base, next } => return Ok(self.know(base, next, origin)),
                 };
             stored = Some((stored.map_or(base, |(first, _)| first), next));
-            rest = after;
         }
         let (base, upto) = stored.expect("BUG: a record set with records holds a batch");
         self.parked.borrow_mut().push_back(Parked { upto, base, bytes: records.len(), origin });
-        Ok(Appended::Parked { bytes: records.len(), records: count })
+        Ok(Appended::Parked { bytes: records.len(), records: checked.records })
     }
 
-    /// Everything that can be wrong with a record set; afterwards it is appended as a whole. Returns
-    /// the number of its records.
-    fn check_records(&self, records: &[u8], now: Timestamp) -> Result<u64, ErrorCode> {
-        let config = self.config();
-        let (mut count, mut sets, mut sequenced) = (0, 0, false);
-        for batch in batches(records) {
-            let batch = batch.map_err(|error| error.code())?;
-            batch.check_for_append(config.max_message_bytes).map_err(|error| error.code())?;
-            check_time(&config, &batch, now)?;
-            if config.cleanup.compact {
-                check_keys(&batch)?;
-            }
-            count += u64::from(batch.record_count().get());
-            sets += 1;
-            sequenced |= batch.producer_id() != ProducerId::NONE;
-        }
+    /// Everything that can be wrong with a record set; afterwards it is appended as a whole.
+    fn check_records(
+        &self,
+        records: &[u8],
+        now: Timestamp,
+        unpacking: &mut Unpacking,
+    ) -> Result<Checked, ErrorCode> {
+        let checked = Checked::new(records, &self.config(), now, unpacking)?;
         let next = self.log.read(|log| log.check_open().map(|()| log.ladder().next()));
         let next = next.map_err(|error| append_code(&error))?;
-        let fits = next.get().checked_add(count).is_some_and(|end| end <= Offset::MAX.get());
-        // Of two sequenced batches one might be known and the other out of order.
-        let whole = sets == 1 || !sequenced;
-        if count == 0 || !fits || !whole {
-            return Err(ErrorCode::InvalidRecord);
-        }
-        Ok(count)
+        let fits = next.get().checked_add(checked.records).is_some_and(|end| end <= Offset::MAX.get());
+        if fits { Ok(checked) } else { Err(ErrorCode::InvalidRecord) }
     }
 
     /// A batch that was stored before, as [base, next): known at once if that is committed, and
@@ -219,15 +211,20 @@ impl Partition {
     }
 
     pub fn add_fetch(&self, fetch: u64) {
-        self.fetches.borrow_mut().push(fetch);
+        self.fetches.borrow_mut().insert(fetch);
     }
 
     pub fn remove_fetch(&self, fetch: u64) {
-        self.fetches.borrow_mut().retain(|waiting| *waiting != fetch);
+        self.fetches.borrow_mut().remove(&fetch);
+    }
+
+    /// Those who wait for records of a partition wait on for those of the one in its place.
+    pub fn take_over_fetches(&self, before: &Partition) {
+        self.fetches.borrow_mut().append(&mut before.fetches.borrow_mut());
     }
 
     pub fn waiting_fetches(&self) -> SmallVec<[u64; 4]> {
-        self.fetches.borrow().as_slice().into()
+        self.fetches.borrow().iter().copied().collect()
     }
 
     /// Whether a fetch at this offset is to be answered at once: with an error, or with the bytes it
@@ -414,33 +411,6 @@ impl Partition {
             from = from.max(behind);
         }
     }
-}
-
-/// `message.timestamp.before.max.ms` and `message.timestamp.after.max.ms`, by the times that the
-/// batch's header names: its first record's and its newest one's. A batch without times passes.
-fn check_time(config: &TopicConfig, batch: &Batch<'_>, now: Timestamp) -> Result<(), ErrorCode> {
-    let beyond = |limit: Option<u64>, ms: i64| limit.is_some_and(|limit| i128::from(limit) < i128::from(ms));
-    let (first, newest) = (batch.base_timestamp().millis(), batch.max_timestamp().millis());
-    let early = 0 <= first && beyond(config.timestamp_before_max_ms, now.millis().saturating_sub(first));
-    let late = beyond(config.timestamp_after_max_ms, newest.saturating_sub(now.millis()));
-    if early || late { Err(ErrorCode::InvalidTimestamp) } else { Ok(()) }
-}
-
-/// A compacted topic keeps the newest record of each key: one without a key could not be kept.
-fn check_keys(batch: &Batch<'_>) -> Result<(), ErrorCode> {
-    let unpacked = match batch.codec() {
-        Codec::None => None,
-        codec => Some(
-            decompress(codec, batch.records_bytes(), FRAME_BODY_BYTES_MAX)
-                .map_err(|_| ErrorCode::CorruptMessage)?,
-        ),
-    };
-    for record in RecordIter::new(batch, unpacked.as_deref().unwrap_or(batch.records_bytes())) {
-        if record.map_err(|_| ErrorCode::InvalidRecord)?.key.is_none() {
-            return Err(ErrorCode::InvalidRecord);
-        }
-    }
-    Ok(())
 }
 
 pub enum HotRead {

@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 
 use super::Shard;
 use super::fetching::FetchBudget;
-use super::message::{LogSize, RequestKey};
+use super::message::{LogSize, Origin, RequestKey};
 use crate::connection::{Connection, Piece};
 use crate::control::ControlReply;
 use crate::groups::Reply;
@@ -99,7 +99,38 @@ pub struct Request {
     pub waiting: Waiting,
     /// Bytes of memory that are promised to it until it is answered.
     pub promised: usize,
+    /// Bytes of memory that it takes up itself, which its connection counts.
+    size: usize,
 }
+
+impl Waiting {
+    /// Bytes of memory that a request takes up here and where it waits, more or less.
+    fn size(&self) -> usize {
+        let own = size_of::<Request>();
+        own + match self {
+            Waiting::Produce { results } => results.len() * PRODUCE_PART_SIZE,
+            Waiting::Fetch { results, .. } => results.len() * FETCH_PART_SIZE,
+            Waiting::ListOffsets { results } => results.len() * LOOKUP_PART_SIZE,
+            Waiting::DeleteRecords { results } => results.len() * LOOKUP_PART_SIZE,
+            Waiting::Group { names, unknown, replies } => {
+                names.iter().map(String::len).sum::<usize>()
+                    + unknown.len() * size_of::<usize>()
+                    + replies.len() * size_of::<Option<Reply>>()
+            }
+            Waiting::Control { replies } => replies.len() * size_of::<Option<ControlReply>>(),
+            Waiting::Stats { .. } | Waiting::LogSizes { .. } => 0,
+        }
+    }
+}
+
+/// A result here and a parked batch at its partition.
+const PRODUCE_PART_SIZE: usize = size_of::<ProduceResult>() + 64;
+
+/// A result here, an entry at its partition's shard, and places in both of their lists.
+const FETCH_PART_SIZE: usize = size_of::<Option<Fetched>>() + size_of::<FetchEntry>() + 32;
+
+/// A result here and a question at its partition's shard.
+const LOOKUP_PART_SIZE: usize = size_of::<ListOffsetsResult>() + 128;
 
 #[derive(Default)]
 pub struct Requests {
@@ -114,7 +145,10 @@ impl Requests {
         parts: u32,
         waiting: Waiting,
     ) -> RequestKey {
-        RequestKey(self.table.insert(Request::new(connection, asked, parts, waiting)))
+        let size = waiting.size();
+        connection.begin_waiting(size);
+        let request = Request { size, ..Request::new(connection, asked, parts, waiting) };
+        RequestKey(self.table.insert(request))
     }
 
     /// Whether any request waits.
@@ -136,7 +170,25 @@ impl Requests {
         let request = self.get_mut(key);
         answer(&mut request.waiting);
         request.remaining -= 1;
-        (request.remaining == 0).then(|| self.table.remove(key.0))
+        if 0 < request.remaining {
+            return None;
+        }
+        let request = self.table.remove(key.0);
+        request.connection.end_waiting(request.size);
+        Some(request)
+    }
+
+    /// The parts that are not answered of fetches whose connections have closed.
+    pub fn polls_of_the_gone(&self, here: ShardId) -> Vec<(Origin, ShardId)> {
+        let mut gone = Vec::new();
+        for (key, request) in &self.table {
+            if let (true, Waiting::Fetch { parts, .. }) = (request.connection.is_closed(), &request.waiting) {
+                let unanswered = (0..).zip(parts).filter(|(_, part)| !part.answered);
+                let origin = |part| Origin { shard: here, request: RequestKey(key), part };
+                gone.extend(unanswered.map(|(part, of)| (origin(part), of.shard)));
+            }
+        }
+        gone
     }
 }
 
@@ -147,7 +199,14 @@ impl Request {
         remaining: u32,
         waiting: Waiting,
     ) -> Request {
-        Request { connection: connection.clone(), asked: asked.into(), remaining, waiting, promised: 0 }
+        Request {
+            connection: connection.clone(),
+            asked: asked.into(),
+            remaining,
+            waiting,
+            promised: 0,
+            size: 0,
+        }
     }
 
     /// Queues the reply of a request whose parts have all been answered.

@@ -25,8 +25,8 @@ use super::lookups::Lookups;
 use super::service::ShardService;
 use super::views::apply_views;
 use super::{
-    Credits, Fetches, Groups, Place, Requests, Shard, ShardMessage, add_connection, checkpointed, forwarding,
-    groups, housekeeping, remove_connection, wall_clock,
+    Credits, Fetches, Groups, Place, Requests, Shard, ShardMessage, Unpacking, add_connection, checkpointed,
+    forwarding, groups, housekeeping, remove_connection, wall_clock,
 };
 use crate::config::Config;
 use crate::connection::{Connection, serve, serve_kafka};
@@ -116,7 +116,10 @@ pub async fn run(start: ShardStart, pulse: Pulse) {
                 let _ = views.try_send(view); // the view task lives as long as this one
             }
             ShardMessage::Stop => break,
-            message => handle(&shard, message),
+            message => {
+                handle(&shard, message);
+                runtime::yield_if_needed().await; // another shard may have many
+            }
         }
     }
     let result = stop(&shard, &inbox).await;
@@ -241,7 +244,7 @@ async fn open_partition(shard: Rc<Shard>, id: LogId, topic: Arc<TopicView>) -> s
     recover_partition(&shard, id, topic, options).await
 }
 
-pub(super) async fn recover_partition(
+async fn recover_partition(
     shard: &Shard,
     id: LogId,
     topic: Arc<TopicView>,
@@ -318,7 +321,7 @@ fn handle(shard: &Rc<Shard>, message: ShardMessage) {
             begin_connection(shard, Socket::adopt(socket), Speaks::Native, received);
         }
         ShardMessage::Produce { origin, topic, partition, records } => match shard.locate(topic, partition) {
-            Place::Here(partition) => shard.append(&partition, &records, origin),
+            Place::Here(partition) => shard.append(&partition, &records, origin, &mut Unpacking::default()),
             place => shard.refuse(origin, super::fetching::place_error(&place)),
         },
         ShardMessage::ProduceDone { origin, result } => shard.answer_produce(origin, result),
@@ -384,7 +387,12 @@ async fn stop(shard: &Rc<Shard>, inbox: &Receiver<ShardMessage>) -> Result<(), S
         }
     }
     runtime::sleep(Duration::from_millis(10)).await; // lets writer tasks empty their sockets
-    while inbox.try_recv().is_ok() {} // what was lent is freed here or never
+    // Other shards wait for the refusal of what they had sent here; what was lent is freed here or never.
+    while let Ok(message) = inbox.try_recv() {
+        if !matches!(message, ShardMessage::View(_) | ShardMessage::Serve | ShardMessage::Stop) {
+            handle(shard, message);
+        }
+    }
     let marked = shard.store.write_clean_checkpoint().await;
     shard.store.close_files().await;
     marked.map_err(|error| format!("the clean mark: {error}"))

@@ -12,7 +12,7 @@ use protocol::model::Timestamp;
 use crate::client::{Kafka, broker, broker_with, fetch_of, fetched, frame, produce_of, versions};
 use crate::hostile::memory;
 use crate::offsets::list_of;
-use crate::raw::batch;
+use crate::raw::{Raw, batch};
 
 const SOON: Duration = Duration::from_secs(2);
 
@@ -157,6 +157,36 @@ fn many_busy_producers_of_large_frames_are_all_served() {
     assert_eq!(end.topics[0].partitions[0].offset, 160);
 }
 
+/// A poll may last for minutes. What stands behind a thousand of them is not received meanwhile.
+#[test]
+fn polls_hold_no_memory_for_the_frames_behind_them() {
+    let broker = broker_with(1, |config| config.request_bytes = 16 << 20);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 1);
+    let poll = fetch_of("t", &[(0, 0)]).with_max_wait_ms(60_000).with_max_bytes(1);
+    let polls = frame(12, 7, &poll).repeat(1024);
+    let large = frame(7, 7, &produce_of("t", &[(0, Some(vec![7; 4 << 20].into()))]));
+    let addr = broker.kafka_addr().unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut greedy = Kafka::to(addr);
+                greedy.try_send(&polls);
+                greedy.try_send(&large); // is not taken, and fails when the broker stops
+            });
+        }
+        Raw::connect(broker.addr()).wait_for_polls(4 * 1024);
+        for _ in 0..10 {
+            let begun = Instant::now();
+            kafka.send_bytes(&large);
+            kafka.receive::<ProduceRequest>(7, 7);
+            assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        broker.stop().unwrap();
+    });
+}
+
 /// A connection that says nothing is closed in time, one that waits for records is not.
 #[test]
 fn idle_connections_end_and_waiting_ones_do_not() {
@@ -166,7 +196,9 @@ fn idle_connections_end_and_waiting_ones_do_not() {
     let mut waiting = Kafka::connect(&broker);
     let request = fetch_of("t", &[(0, 0)]).with_max_wait_ms(4000).with_min_bytes(1);
     let correlation = waiting.send(12, &request);
+    let mut silent = Kafka::connect(&broker);
     assert!(kafka.is_closed());
+    assert!(silent.is_closed(), "who has never said anything");
     waiting.receive::<FetchRequest>(12, correlation);
     // It is idle from now on, and not since it asked.
     waiting.call(3, &versions());

@@ -15,7 +15,7 @@ use protocol::api::{
     DeleteRecordsEntry, DeleteRecordsReply, DeleteRecordsRequest as NativeRequest, ListOffsetsEntry,
     ListOffsetsReply, ListOffsetsRequest as NativeListOffsets, Message, OffsetSpec,
 };
-use protocol::batch::{BatchBuilder, Codec};
+use protocol::batch::{BatchBuilder, Codec, stamp_max_timestamp};
 use protocol::model::{ErrorCode, PartitionIndex, Timestamp};
 
 use crate::client::{Kafka, broker, broker_with, fetch_of, fetched, text, topic_name};
@@ -68,6 +68,28 @@ fn delete_records(kafka: &mut Kafka, version: i16, topic: &str, partition: i32, 
     let response = kafka.call(version, &request);
     let one = &response.topics[0].partitions[0];
     (one.error_code, one.low_watermark)
+}
+
+/// As Sarama sent them for years: Kafka's broker writes the largest timestamp into each batch itself.
+#[test]
+fn times_are_found_in_batches_that_leave_out_their_largest() {
+    let broker = broker(1);
+    let mut kafka = Kafka::connect(&broker);
+    kafka.create_topic("t", 5);
+    for (partition, codec) in (0..).zip(Codec::ALL) {
+        let mut builder = BatchBuilder::new(codec);
+        for time in [100, 300, 200] {
+            builder.try_append(Timestamp::from_millis(time), None, Some(b"x"), &[]).unwrap();
+        }
+        let said = builder.finish();
+        let mut unsaid = said.to_vec();
+        stamp_max_timestamp(&mut unsaid, Timestamp::NONE);
+        assert_eq!(kafka.produce("t", partition, &unsaid.into()).error_code, 0, "{codec}");
+        let found = [150, 301, MAX].map(|time| list(&mut kafka, 7, &[(partition, time)])[0]);
+        assert_eq!(found, [(0, 1, 300), (0, -1, -1), (0, 1, 300)], "{codec}");
+        let stored = &fetched(&kafka.fetch(&fetch_of("t", &[(partition, 0)])))[0].1;
+        assert_eq!(stored[16..], said[16..], "{codec}: all that is the producer's");
+    }
 }
 
 const LATEST: i64 = -1;

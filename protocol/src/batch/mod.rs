@@ -23,7 +23,7 @@ mod header;
 pub use header::HEADER_LEN;
 
 mod stamp;
-pub use stamp::{stamp, stamp_producer};
+pub use stamp::{stamp, stamp_max_timestamp, stamp_producer};
 
 mod record;
 pub use record::{HeaderView, HeadersIter, RecordError, RecordFault, RecordIter, RecordView};

@@ -6,14 +6,14 @@
 //!      └─── here ───┴────────┴─ here ─┴───┴─────┴─────────── ─ ─
 //!
 //! Both fields lie in front of what the checksum covers, so the producer's checksum stays the one
-//! that every later reader verifies. A producer's identity (43 to 56) lies behind, so a producer that
-//! must change it seals the batch anew.
+//! that every later reader verifies. A producer's identity (43 to 56) and the largest timestamp (35 to 42)
+//! lie behind, so whoever must change them seals the batch anew.
 
 use zerocopy::FromBytes;
 use zerocopy::big_endian::{I16, I32, I64, U32};
 
 use super::header::{BatchHeader, CRC_START};
-use crate::model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence};
+use crate::model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 
 /// Writes the offset of the first record and the leader's epoch into the batch that `bytes` begin
 /// with. The caller has read it as a `Batch`, and knows that `base_offset` + its records is an offset.
@@ -38,6 +38,21 @@ pub fn stamp_producer(batch: &mut [u8], id: ProducerId, epoch: ProducerEpoch, ba
     header.producer_id = I64::new(id.get());
     header.producer_epoch = I16::new(epoch.get());
     header.base_sequence = I32::new(base_sequence.get());
+    seal(batch);
+}
+
+/// Writes the largest timestamp of a batch's records into it, and the checksum that goes with it: some
+/// clients leave it out, and every search for a time goes by it. It reads the whole batch.
+///
+/// # Panics
+/// If `batch` is shorter than a batch header.
+pub fn stamp_max_timestamp(batch: &mut [u8], newest: Timestamp) {
+    let (header, _) = BatchHeader::mut_from_prefix(batch).expect("BUG: stamped less than a batch header");
+    header.max_timestamp = I64::new(newest.millis());
+    seal(batch);
+}
+
+fn seal(batch: &mut [u8]) {
     let crc = crc32c::crc32c(batch.get(CRC_START..).unwrap_or_default());
     let (header, _) = BatchHeader::mut_from_prefix(batch).expect("BUG: it has had a header above");
     header.crc = U32::new(crc);

@@ -46,6 +46,8 @@ use ahead::ReadAhead;
 mod cold;
 pub use cold::{ColdBatches, ColdError, TimeSearch};
 
+mod reopen;
+
 mod retain;
 pub use retain::DeleteError;
 
@@ -353,19 +355,6 @@ impl<D: Disk> Store<D> {
             count(&self.counters.fenced_logs, 1);
             events.fenced(log, &fence);
         }
-    }
-
-    /// Takes a fenced log out once nothing is in flight for it, so that it can be recovered again.
-    /// `None` if the log is not fenced.
-    pub async fn take_fenced(&self, id: LogId) -> Option<DurablePoint> {
-        let log = self.get(id)?;
-        if !log.read(|log| matches!(log.state(), LogState::Fenced(_))) {
-            return None;
-        }
-        self.quiesce(&log).await;
-        self.close_all(&log);
-        self.logs.borrow_mut().remove(&id);
-        Some(log.read(|log| log.durable_point()))
     }
 
     /// Waits until no round and no maintenance touches the log's files. The log must be fenced.
