@@ -262,6 +262,27 @@ fn loans_come_home_when_the_reader_is_gone_or_the_topic() {
 }
 
 /// A loan that is out when the broker stops is in nobody's way.
+/// 300 fetches of what is on disk, half of it another shard's, and nobody takes the answers.
+#[test]
+fn fetches_that_are_not_read_take_little() {
+    let (broker, topic) = filled();
+    let (mut greedy, _) = Raw::connect_to(broker.addr(), Some(ShardId::new(0)));
+    for _ in 0..300 {
+        greedy.send_fetch(AT_ONCE, &[(topic, 0, 0), (topic, 1, 0)]);
+    }
+    let (mut raw, begun) = (Raw::connect(broker.addr()), std::time::Instant::now());
+    let mut most = 0;
+    while begun.elapsed() < Duration::from_secs(2) {
+        most = most.max(total(&mut raw, "lent_bytes_now"));
+    }
+    assert!(0 < most && most < 16 << 20, "{most} bytes are lent");
+    for _ in 0..300 {
+        let reply = greedy.fetched();
+        assert!(reply.partitions.iter().all(|of| !of.records.is_empty()));
+    }
+    wait_for_loans(&mut raw);
+}
+
 #[test]
 fn a_broker_stops_while_records_are_lent() {
     let (broker, topic) = filled();

@@ -229,14 +229,23 @@ impl Connection {
     }
 
     /// Waits until what the peer has not taken, or is being read for it, leaves it within `limit`, and counts
-    /// `bytes` more as being read. One read is always begun.
-    pub async fn begin_reading(&self, bytes: usize, limit: usize) {
+    /// `bytes` more as being read. One read is always begun. `false` if they are counted meanwhile.
+    pub async fn begin_reading(&self, bytes: usize, limit: usize, is_counted: impl Fn() -> bool) -> bool {
         let fits = || {
             let unsent = self.outbox.borrow().len() + self.order.borrow().early_bytes() + self.reading.get();
             self.closed.get() || unsent == 0 || unsent + bytes <= limit
         };
-        self.changed.until(|| fits().then_some(())).await;
-        self.reading.set(self.reading.get() + bytes);
+        let may_begin = || if is_counted() { Some(false) } else { fits().then_some(true) };
+        let counts = self.changed.until(may_begin).await;
+        if counts {
+            self.reading.set(self.reading.get() + bytes);
+        }
+        counts
+    }
+
+    /// Has those who wait look again.
+    pub fn look_again(&self) {
+        self.changed.notify();
     }
 
     /// So many bytes are in the outbox now, or will never be.

@@ -13,6 +13,7 @@ use crate::connection::Connection;
 use crate::metrics::count;
 use crate::shard::{
     Asked, FetchBudget, FetchEntries, FetchPart, Origin, Place, Shard, ShardMessage, Waiting, fetch_deadline,
+    possible_bytes,
 };
 
 pub fn handle(
@@ -77,7 +78,9 @@ pub fn fetch(
         })
         .collect();
     let budget = FetchBudget::new(params);
-    let waiting = Waiting::Fetch { results: smallvec![None; entries.len()], parts, budget };
+    let possible = possible_bytes(entries.iter().map(|entry| entry.max_bytes), params);
+    let results = smallvec![None; entries.len()];
+    let waiting = Waiting::Fetch { results, parts, budget, possible, reading: false };
     let count_of_parts = owners.len() as u32;
     let key = shard.requests.borrow_mut().begin(connection, asked, count_of_parts, waiting);
     let deadline = fetch_deadline(params.max_wait_ms);

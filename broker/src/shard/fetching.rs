@@ -5,6 +5,8 @@
 //!        ▼
 //!     waits on each partition and on a deadline; a commit there looks again (never polled)
 //!
+//! What is on disk is read when its connection may have it: a part on another shard asks (MayRead, Read).
+//!
 //! A fetch whose partitions are on several shards has a part on each. The first part that finds
 //! records tells the others to answer with what they have, so no part holds up the rest.
 
@@ -20,7 +22,7 @@ use storage::notify::Notify;
 
 use super::message::{Origin, ShardMessage};
 use super::partition::{HotRead, Partition, Slices};
-use super::requests::{FetchEntries, Fetched, Pieces, Waiting};
+use super::requests::{FetchEntries, FetchPart, Fetched, Pieces, Waiting};
 use super::timers::Timers;
 use super::{Place, Shard, forwarding};
 use crate::metrics::count;
@@ -41,6 +43,8 @@ pub(super) type FetchResults = SmallVec<[Fetched; 1]>;
 pub struct Fetches {
     waiting: RefCell<HashMap<u64, WaitingFetch>>,
     by_origin: RefCell<HashMap<Origin, u64>>,
+    /// Parts of other shards' fetches that lie on disk, and may not be read yet.
+    unread: RefCell<HashMap<Origin, (FetchEntries, FetchParams)>>,
     next: Cell<u64>,
     pub(super) timers: RefCell<Timers>,
     pub(super) timers_changed: Notify,
@@ -164,7 +168,7 @@ impl Shard {
                             count(&self.counters.cache_hits, u64::from(0 < fetched.0.records_len));
                             fetched
                         }
-                        HotRead::OnDisk => return self.finish_from_disk(origin, entries.into_vec(), params),
+                        HotRead::OnDisk => return self.finish_from_disk(origin, entries, params),
                     }
                 }
                 place => (FetchResult::refused(place_error(&place)), Pieces::new()),
@@ -174,47 +178,92 @@ impl Shard {
         self.deliver(origin, results);
     }
 
-    fn finish_from_disk(&self, origin: Origin, entries: Vec<FetchEntry>, params: FetchParams) {
+    /// Reads once the connection may have what was read: one that takes nothing gets no more. That is known to
+    /// the shard that serves it.
+    fn finish_from_disk(&self, origin: Origin, entries: FetchEntries, params: FetchParams) {
+        if origin.shard != self.id {
+            if self.is_stopping() {
+                return self.deliver(origin, unread(&entries));
+            }
+            self.fetches.unread.borrow_mut().insert(origin, (entries, params));
+            return self.send(origin.shard, ShardMessage::MayRead { origin });
+        }
         let shard = self.this();
-        // Another shard's connection is looked after there.
-        let connection = (origin.shard == self.id).then(|| self.requests.borrow().connection(origin.request));
         runtime::spawn_background(async move {
-            let possible = possible_bytes(entries.iter().map(|entry| entry.max_bytes), params);
-            if let Some(connection) = &connection {
-                connection.begin_reading(possible, shard.config.connection_out_bytes).await;
-            }
-            let mut budget = FetchBudget::new(params);
-            let mut results = Vec::with_capacity(entries.len());
-            let mut ahead = Vec::new();
-            for entry in &entries {
-                let fetched = match shard.locate(entry.topic, entry.partition) {
-                    Place::Here(partition) if budget.is_used() => partition.without_records(entry),
-                    Place::Here(partition) => {
-                        let limit = budget.limit(entry);
-                        count(&shard.counters.cache_misses, 1);
-                        shard.credits.reserve_to_read(limit).await;
-                        let (fetched, next) = partition.read_any(&shard.store, entry, limit).await;
-                        shard.credits.give_back_read(limit);
-                        ahead.extend(next.map(|next| (partition, entry.fetch_offset, next, limit)));
-                        fetched
-                    }
-                    place => (FetchResult::refused(place_error(&place)), Pieces::new()),
-                };
-                results.push(budget.admit(fetched));
-            }
-            shard.deliver(origin, results);
-            if let Some(connection) = &connection {
-                connection.end_reading(possible);
-            }
-            shard.flush_touched();
-            for (partition, from, next, limit) in ahead {
-                partition.read_ahead(&shard.store, from, next, limit).await;
-            }
+            shard.begin_reading(origin).await;
+            shard.read_from_disk(origin, entries, params).await;
         });
     }
 
-    fn deliver(&self, origin: Origin, results: impl Into<FetchResults>) {
-        let results = results.into();
+    /// Lets another shard read its part of a fetch as soon as it may.
+    pub fn allow_to_read(&self, origin: Origin) {
+        let shard = self.this();
+        runtime::spawn_background(async move {
+            let reader = shard.begin_reading(origin).await;
+            shard.send(reader, ShardMessage::Read { origin });
+        });
+    }
+
+    pub fn read_for_another(&self, origin: Origin) {
+        let asked = self.fetches.unread.borrow_mut().remove(&origin);
+        let (entries, params) = asked.expect("BUG: nobody asked whether it may be read");
+        if self.is_stopping() {
+            return self.deliver(origin, unread(&entries));
+        }
+        let shard = self.this();
+        runtime::spawn_background(async move { shard.read_from_disk(origin, entries, params).await });
+    }
+
+    /// Waits until the connection of a fetch may have what is read for it; all of its parts together are
+    /// counted once. Returns the shard of the part.
+    async fn begin_reading(&self, origin: Origin) -> ShardId {
+        let connection = self.requests.borrow().connection(origin.request);
+        let (shard, possible) = self.reading_of(origin, |part, possible, _| (part.shard, possible));
+        let is_counted = || self.reading_of(origin, |_, _, reading| *reading);
+        if connection.begin_reading(possible, self.config.connection_out_bytes, is_counted).await {
+            self.reading_of(origin, |_, _, reading| *reading = true);
+            connection.look_again(); // the other parts
+        }
+        shard
+    }
+
+    /// Of a fetch of this shard that waits for this part: the part, the bytes that its reply may have, and
+    /// whether they are counted.
+    fn reading_of<T>(&self, origin: Origin, look: impl FnOnce(&FetchPart, usize, &mut bool) -> T) -> T {
+        let mut requests = self.requests.borrow_mut();
+        let waiting = &mut requests.get_mut(origin.request).waiting;
+        let Waiting::Fetch { parts, possible, reading, .. } = waiting else { panic!("BUG: not a fetch") };
+        look(parts.get(origin.part as usize).expect("BUG: no such part"), *possible, reading)
+    }
+
+    async fn read_from_disk(self: Rc<Self>, origin: Origin, entries: FetchEntries, params: FetchParams) {
+        let mut budget = FetchBudget::new(params);
+        let mut results = FetchResults::with_capacity(entries.len());
+        let mut ahead = Vec::new();
+        for entry in &entries {
+            let fetched = match self.locate(entry.topic, entry.partition) {
+                Place::Here(partition) if budget.is_used() => partition.without_records(entry),
+                Place::Here(partition) => {
+                    let limit = budget.limit(entry);
+                    count(&self.counters.cache_misses, 1);
+                    self.credits.reserve_to_read(limit).await;
+                    let (fetched, next) = partition.read_any(&self.store, entry, limit).await;
+                    self.credits.give_back_read(limit);
+                    ahead.extend(next.map(|next| (partition, entry.fetch_offset, next, limit)));
+                    fetched
+                }
+                place => (FetchResult::refused(place_error(&place)), Pieces::new()),
+            };
+            results.push(budget.admit(fetched));
+        }
+        self.deliver(origin, results);
+        self.flush_touched();
+        for (partition, from, next, limit) in ahead {
+            partition.read_ahead(&self.store, from, next, limit).await;
+        }
+    }
+
+    fn deliver(&self, origin: Origin, results: FetchResults) {
         if origin.shard == self.id {
             return self.take_fetched(origin, results);
         }
@@ -227,15 +276,19 @@ impl Shard {
         let bytes: u64 = fetched.iter().map(|(result, _)| u64::from(result.records_len)).sum();
         count(&self.counters.fetched_bytes, bytes);
         let found = 0 < bytes || fetched.iter().any(|(result, _)| !result.error.is_ok());
-        let mut others = Vec::new();
+        let (mut others, mut read) = (Vec::new(), None);
+        let connection = self.requests.borrow().connection(origin.request);
         self.complete(origin, |waiting| {
-            let Waiting::Fetch { results, parts, budget } = waiting else { panic!("BUG: not a fetch") };
+            let Waiting::Fetch { results, parts, budget, possible, reading } = waiting else {
+                panic!("BUG: not a fetch")
+            };
             let part = parts.get_mut(origin.part as usize).expect("BUG: no such part");
             part.answered = true;
             for (index, fetched) in part.entries.iter().zip(fetched) {
                 *results.get_mut(*index).expect("BUG: no such entry") = Some(fetched);
             }
             if parts.iter().all(|part| part.answered) {
+                read = reading.then_some(*possible);
                 // In the order of the request, by which clients are fair to their partitions, and not in
                 // that of the shards' answers.
                 for (result, pieces) in results.iter_mut().flatten() {
@@ -246,6 +299,9 @@ impl Shard {
                 others.extend(unanswered.map(|(index, part)| (index as u32, part.shard)));
             }
         });
+        if let Some(bytes) = read {
+            connection.end_reading(bytes); // they are in the outbox
+        }
         for (part, shard) in others {
             self.nudge(Origin { part, ..origin }, shard);
         }
@@ -265,6 +321,11 @@ impl Shard {
             false => self.send(shard, ShardMessage::FetchFinish { origin }),
         }
     }
+}
+
+/// The answer to a part that is not read because its shard stops.
+fn unread(entries: &[FetchEntry]) -> FetchResults {
+    entries.iter().map(|_| (FetchResult::refused(ErrorCode::NotLeaderOrFollower), Pieces::new())).collect()
 }
 
 pub fn place_error(place: &Place) -> ErrorCode {

@@ -159,6 +159,14 @@ pub enum ShardMessage {
         params: FetchParams,
         deadline: Instant,
     },
+    /// A part of a fetch lies on disk: may it be read? Its connection may not take what was read before.
+    MayRead {
+        origin: Origin,
+    },
+    /// The part of a fetch may be read.
+    Read {
+        origin: Origin,
+    },
     /// Another part of the fetch has records: answer with what is there.
     FetchFinish {
         origin: Origin,

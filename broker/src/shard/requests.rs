@@ -49,6 +49,10 @@ pub enum Waiting {
         results: SmallVec<[Option<Fetched>; 1]>,
         parts: SmallVec<[FetchPart; 1]>,
         budget: FetchBudget,
+        /// Bytes of records that the reply may have.
+        possible: usize,
+        /// Whether they count as being read for the connection.
+        reading: bool,
     },
     ListOffsets {
         results: Vec<ListOffsetsResult>,

@@ -328,6 +328,8 @@ fn handle(shard: &Rc<Shard>, message: ShardMessage) {
         ShardMessage::Fetch { origin, entries, params, deadline } => {
             shard.begin_fetch(origin, entries, params, deadline);
         }
+        ShardMessage::MayRead { origin } => shard.allow_to_read(origin),
+        ShardMessage::Read { origin } => shard.read_for_another(origin),
         ShardMessage::FetchFinish { origin } => shard.finish_fetch_early(origin),
         ShardMessage::FetchDone { origin, results, records } => {
             shard.take_fetched(origin, forwarding::unpack(shard, results, records));
