@@ -353,6 +353,7 @@ impl<D: Disk> Store<D> {
             count(&self.counters.fenced_logs, 1);
             events.fenced(log, &fence);
         }
+        self.work.notify(); // maintenance may wait for records that will not be durable now
     }
 
     /// Takes a fenced log out once nothing is in flight for it, so that it can be recovered again.
