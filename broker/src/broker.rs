@@ -128,29 +128,30 @@ impl Broker {
         let kafka = kafka.into_iter().flat_map(|(_, listeners)| listeners).map(Some);
         let kafka = kafka.chain(std::iter::repeat_with(|| None));
         let ends = listeners.into_iter().zip(kafka).zip(receivers).zip(pulses);
-        for (index, (((listener, kafka_listener), inbox), pulse)) in ends.enumerate() {
-            let id = u16::try_from(index).expect("BUG: the configuration bounds the shards");
-            broker.start_shard(
-                ShardStart {
-                    id: ShardId::new(id),
-                    config: config.clone(),
-                    data_dir: data_dir.clone(),
-                    view: view.clone(),
-                    checkpoint: checkpoint.clone(),
-                    listener,
-                    kafka_listener,
-                    inbox,
-                    peers: inboxes.clone(),
-                    control: control_sender.clone(),
-                    connections: connections.clone(),
-                    ready: ready.clone(),
-                    stopped: stopped_sender.clone(),
-                },
-                pulse,
-                &config,
-            )?;
-        }
+        let start = |(id, (((listener, kafka_listener), inbox), pulse))| {
+            let start = ShardStart {
+                id: ShardId::new(id),
+                config: config.clone(),
+                data_dir: data_dir.clone(),
+                view: view.clone(),
+                checkpoint: checkpoint.clone(),
+                listener,
+                kafka_listener,
+                inbox,
+                peers: inboxes.clone(),
+                control: control_sender.clone(),
+                connections: connections.clone(),
+                ready: ready.clone(),
+                stopped: stopped_sender.clone(),
+            };
+            (start, pulse)
+        };
+        let starts: Vec<(ShardStart, Pulse)> = (0..).zip(ends).map(start).collect();
+        // Only shards have senders from here on: where none is left, no shard has anything to say.
         drop((ready, stopped_sender));
+        for (start, pulse) in starts {
+            broker.start_shard(start, pulse, &config)?;
+        }
         broker.wait_until_ready(&readiness)?;
         Checkpoint::remove_beyond(&data_dir, shards as u16).map_err(StartError::Checkpoints)?;
         broker.tell_all(|| ShardMessage::Serve);
@@ -180,10 +181,10 @@ impl Broker {
             match readiness.recv() {
                 Ok(Ok(shard)) => waited_for.retain(|waiting| *waiting != shard.get()),
                 Ok(Err(error)) => return Err(StartError::Shard { shard: first, error }),
-                // A thread ended without a word: its executor could not be made.
+                // Who has not spoken has ended, its executor could not be made. The others wait for messages.
                 Err(_) => {
-                    let joined = self.threads.drain(..).find_map(|thread| thread.join().err());
-                    let error = joined.unwrap_or_else(|| "its thread ended".to_owned());
+                    let silent = self.threads.remove(usize::from(first));
+                    let error = silent.join().err().unwrap_or_else(|| "its thread ended".to_owned());
                     return Err(StartError::Shard { shard: first, error });
                 }
             }

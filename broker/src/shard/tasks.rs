@@ -105,6 +105,7 @@ pub async fn run(start: ShardStart, pulse: Pulse) {
     runtime::spawn(groups::run_clock(shard.clone()));
     housekeeping::begin(&shard);
     let _ = ready.send(Ok(shard.id)); // as above
+    drop(ready); // or the starter would wait for a shard that ended without a word
     while let Ok(message) = inbox.recv().await {
         match message {
             ShardMessage::Serve => {

@@ -1,12 +1,13 @@
 //! What keeps a broker from starting or from writing, told by name: io_uring, memory, ports, disks.
 //!
-//!     seccomp filter ▸ locked memory ▸ port in use ▸ directory that cannot be one ▸ full filesystem
+//!     seccomp filter ▸ locked memory ▸ port in use ▸ directory that cannot be one ▸ open files ▸ full filesystem
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 mod sys;
@@ -145,6 +146,50 @@ fn start(mut command: Command) -> (Served, String) {
     BufReader::new(process.stdout.take().expect("piped")).read_line(&mut line).expect("UTF-8");
     let addr = line.trim().strip_prefix("ringlog ready on ").expect("it starts").to_owned();
     (Served(process), addr)
+}
+
+/// What becomes of a broker that may be unable to start: it serves, or ends in this way, having said this.
+fn start_or_end(mut command: Command) -> Result<(), (ExitStatus, String)> {
+    let process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary is built");
+    let mut served = Served(process);
+    let mut stdout = BufReader::new(served.0.stdout.take().expect("piped")).lines();
+    let (first_line, heard) = mpsc::channel();
+    std::thread::spawn(move || first_line.send(stdout.next())); // ends with the process
+    let line = heard.recv_timeout(Duration::from_secs(20)).expect("it neither serves nor ends");
+    if line.is_some() {
+        return Ok(());
+    }
+    let mut said = String::new();
+    served.0.stderr.take().expect("piped").read_to_string(&mut said).expect("UTF-8");
+    Err((served.0.wait().expect("a child"), said))
+}
+
+/// From too few for one shard to enough for both. Between the two lie limits under which one shard is ready
+/// and the executor of the other one cannot be made: which files are there first differs from run to run.
+#[test]
+fn a_broker_that_may_open_too_few_files_ends_and_never_hangs() {
+    if std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() < 2) {
+        eprintln!("not run: two shards need two cpus");
+        return;
+    }
+    let dir = scratch("open-files");
+    let (mut limits, mut served, mut ended) = (12..200, 0, 0);
+    while served < 6 {
+        let limit = limits.next().expect("it serves at last");
+        let mut command = serve(&dir.join(format!("data-{limit}")));
+        sys::with_open_files(command.args(["--set", "shards.cpus=0,1"]), limit);
+        match start_or_end(command) {
+            Ok(()) => served += 1,
+            Err((status, said)) => {
+                // glommio panics over some files: that ends the process by a signal.
+                let told = ["the broker cannot start", "panicked at"].iter().any(|what| said.contains(what));
+                assert!(!status.success() && told, "{limit}: {status}: {said}");
+                ended += 1;
+            }
+        }
+    }
+    assert!(4 < ended, "most of the way lay behind the first limit: {ended} were too low");
+    std::fs::remove_dir_all(dir).expect("ours to remove");
 }
 
 /// Fills the disk until produce is refused, makes room, and goes on. Nothing acknowledged is lost.

@@ -36,16 +36,25 @@ pub fn without_io_uring(command: &mut Command) {
 
 /// The command's process may lock this many bytes of memory.
 pub fn with_lockable_memory(command: &mut Command, bytes: u64) {
-    let limit = move || {
-        let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+    with_limit(command, libc::RLIMIT_MEMLOCK, bytes);
+}
+
+/// The command's process may have this many files open at once.
+pub fn with_open_files(command: &mut Command, files: u64) {
+    with_limit(command, libc::RLIMIT_NOFILE, files);
+}
+
+fn with_limit(command: &mut Command, resource: libc::__rlimit_resource_t, at_most: u64) {
+    let set = move || {
+        let limit = libc::rlimit { rlim_cur: at_most, rlim_max: at_most };
         // SAFETY: `limit` outlives the call.
-        match unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit) } {
+        match unsafe { libc::setrlimit(resource, &limit) } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
     };
     // SAFETY: between fork and exec only setrlimit is called, on memory of the child.
-    unsafe { command.pre_exec(limit) };
+    unsafe { command.pre_exec(set) };
 }
 
 pub fn is_root() -> bool {

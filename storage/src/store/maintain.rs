@@ -54,7 +54,7 @@ impl<D: Disk> Store<D> {
                 self.prepare(&log, &mut zeroes).await;
             }
             if log.index_due.replace(false)
-                && let Err(error) = self.write_index_of_active(&log).await
+                && let Err(error) = self.write_index_of_active(&log, events).await
             {
                 tracing::warn!(log = %log.id, %error, "cannot write an index; a start after a crash reads more");
             }
@@ -205,8 +205,9 @@ impl<D: Disk> Store<D> {
         }
     }
 
-    /// Takes the index of the active segment as it is, and writes it once all it describes is durable.
-    async fn write_index_of_active(&self, log: &Rc<OpenLog<D>>) -> io::Result<()> {
+    /// Takes the index of the active segment as it is, and writes it once all it describes is durable. What is
+    /// only written it flushes: the log's policy may leave it so for days, and other logs wait for this task.
+    async fn write_index_of_active(&self, log: &Rc<OpenLog<D>>, events: &impl Events<D>) -> io::Result<()> {
         let (base, extent, index) = log.read(|log| {
             let active = log.segments().next_back().expect("BUG: a log has an active segment");
             (active.base(), active.extent(), active.index_bytes(&log.producers().to_bytes()))
@@ -224,6 +225,20 @@ impl<D: Disk> Store<D> {
                 }
             })
         };
+        let is_only_written = || {
+            log.read(|log| {
+                let written =
+                    log.segments().next_back().is_some_and(|active| extent.len <= active.written_len());
+                written && log.commits_on_write() && !log.is_flushing()
+            })
+        };
+        let needs_flush = || match settled() {
+            Some(_) => Some(false),
+            None => is_only_written().then_some(true),
+        };
+        if self.work.until(needs_flush).await {
+            self.flush_log(log, events).await;
+        }
         if self.work.until(settled).await {
             small_file::replace(&self.disk, &log.dir, &name::index_file(base), &index).await?;
             log.indexed.set(Some((base, extent.len)));

@@ -355,6 +355,7 @@ impl<D: Disk> Store<D> {
             count(&self.counters.fenced_logs, 1);
             events.fenced(log, &fence);
         }
+        self.work.notify(); // maintenance may wait for records that will not be durable now
     }
 
     /// Waits until no round and no maintenance touches the log's files. The log must be fenced.

@@ -176,7 +176,8 @@ impl<D: Disk> Store<D> {
         }
     }
 
-    async fn flush_log(&self, log: &Rc<OpenLog<D>>, events: &impl Events<D>) {
+    /// Makes durable what was only written, if no flush is under way. A log that cannot be flushed is fenced.
+    pub(super) async fn flush_log(&self, log: &Rc<OpenLog<D>>, events: &impl Events<D>) {
         let plan = log.log.borrow_mut().plan_flush();
         let Some(plan) = plan else { return };
         match self.try_flush_log(log, &plan).await {
