@@ -174,13 +174,13 @@ impl Broker {
 
     fn wait_until_ready(
         &mut self,
-        readiness: &mpsc::Receiver<Result<ShardId, String>>,
+        readiness: &mpsc::Receiver<Result<ShardId, (ShardId, String)>>,
     ) -> Result<(), StartError> {
         let mut waited_for: Vec<u16> = (0..self.threads.len() as u16).collect();
         while let Some(&first) = waited_for.first() {
             match readiness.recv() {
                 Ok(Ok(shard)) => waited_for.retain(|waiting| *waiting != shard.get()),
-                Ok(Err(error)) => return Err(StartError::Shard { shard: first, error }),
+                Ok(Err((shard, error))) => return Err(StartError::Shard { shard: shard.get(), error }),
                 // Who has not spoken has ended, its executor could not be made. The others wait for messages.
                 Err(_) => {
                     let silent = self.threads.remove(usize::from(first));

@@ -64,7 +64,7 @@ pub struct ShardStart {
     pub control: Sender<ControlMessage>,
     pub connections: Arc<AtomicUsize>,
     /// Told once: ready, or why not.
-    pub ready: std::sync::mpsc::Sender<Result<ShardId, String>>,
+    pub ready: std::sync::mpsc::Sender<Result<ShardId, (ShardId, String)>>,
     /// Told at the end of an orderly stop.
     pub stopped: std::sync::mpsc::Sender<Result<(), String>>,
 }
@@ -85,7 +85,7 @@ impl Shard {
 pub async fn run(start: ShardStart, pulse: Pulse) {
     let ready = start.ready.clone();
     let stopped = start.stopped.clone();
-    let (inbox, listeners) = (start.inbox.clone(), clone_listeners(&start));
+    let (id, inbox, listeners) = (start.id, start.inbox.clone(), clone_listeners(&start));
     runtime::spawn(feel_pulse(pulse));
     let opened = match listeners {
         Ok(listeners) => open(start).await.map(|shard| (shard, listeners)),
@@ -94,7 +94,7 @@ pub async fn run(start: ShardStart, pulse: Pulse) {
     let (shard, mut listeners) = match opened {
         Ok(opened) => opened,
         Err(error) => {
-            let _ = ready.send(Err(error)); // the starter has gone: nobody to tell
+            let _ = ready.send(Err((id, error))); // the starter has gone: nobody to tell
             return;
         }
     };
@@ -104,7 +104,7 @@ pub async fn run(start: ShardStart, pulse: Pulse) {
     runtime::spawn(expire_fetches(shard.clone()));
     runtime::spawn(groups::run_clock(shard.clone()));
     housekeeping::begin(&shard);
-    let _ = ready.send(Ok(shard.id)); // as above
+    let _ = ready.send(Ok(id)); // as above
     drop(ready); // or the starter would wait for a shard that ended without a word
     while let Ok(message) = inbox.recv().await {
         match message {
