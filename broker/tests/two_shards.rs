@@ -140,6 +140,32 @@ fn a_reply_is_filled_in_the_order_of_the_request() {
     }
 }
 
+/// Polls take memory though nothing is owed for them yet: no more are begun than a connection may have
+/// outstanding, and all are answered in the end.
+#[test]
+fn polls_that_wait_count_against_their_connection() {
+    const POLLS: u64 = 5000;
+    let broker = EmbeddedBroker::start_with(scratch(), |mut config| {
+        config.connection_out_bytes = 256 << 10;
+        config
+    })
+    .unwrap();
+    let mut raw = Raw::connect(broker.addr());
+    let topic = raw.create_topic("t", 1, &[]).id;
+    let params = FetchParams { max_wait_ms: 300_000, min_bytes: 1, max_bytes: 1 << 20 };
+    let mut greedy = Raw::connect(broker.addr());
+    for _ in 0..POLLS {
+        greedy.send_fetch(params, &[(topic, 0, 0)]);
+    }
+    let (mut most, begun) = (0, std::time::Instant::now());
+    while begun.elapsed() < Duration::from_secs(1) {
+        most = most.max(total(&mut raw, "waiting_fetches_now"));
+    }
+    assert!(100 < most && most < POLLS / 2, "{most} wait");
+    assert_eq!(raw.produce(topic, 0, &batch(&[b"x"])).0, ErrorCode::None);
+    assert!((0..POLLS).all(|_| !greedy.fetched().partitions[0].records.is_empty()));
+}
+
 /// Polls of clients that are gone end, on both shards.
 #[test]
 fn nobody_waits_for_who_has_left() {

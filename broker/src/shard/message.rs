@@ -230,3 +230,18 @@ pub enum ShardMessage {
     /// Finish what was accepted, write the clean mark, end.
     Stop,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_outlive_a_coordinator_that_reads_its_log() {
+        let (group, member_id) = ("g".to_owned(), "m".to_owned());
+        let heartbeat = HeartbeatRequest { group, generation: 1, member_id, instance_id: None };
+        let ask = |call| GroupAsk::new("g", String::new(), call);
+        assert_eq!(ask(GroupCall::Heartbeat(heartbeat)).not_yet(), Reply::Heartbeat(ErrorCode::None));
+        let loading = ErrorCode::CoordinatorLoadInProgress;
+        assert_eq!(ask(GroupCall::Describe).not_yet(), Reply::Describe(Err(loading)));
+    }
+}

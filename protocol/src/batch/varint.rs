@@ -13,8 +13,7 @@ pub(super) const VARLONG_LEN_MAX: usize = 10;
 /// Takes one number off the front; `None` if it does not end, or does not fit in 32 bits.
 #[inline]
 pub(super) fn take_varint(bytes: &mut &[u8]) -> Option<i32> {
-    let zigzag = u32::try_from(take_unsigned(bytes)?).ok()?;
-    Some((zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed())
+    take_unsigned(bytes).and_then(from_zigzag_32)
 }
 
 /// Takes one number off the front; `None` if it does not end, or does not fit in 64 bits.
@@ -51,8 +50,7 @@ impl<'a> Walk<'a> {
     /// As [`take_varint`].
     #[inline]
     pub fn varint(&mut self) -> Option<i32> {
-        let zigzag = u32::try_from(self.unsigned()?).ok()?;
-        Some((zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed())
+        self.unsigned().and_then(from_zigzag_32)
     }
 
     /// A number of 64 bits or less, whatever it is.
@@ -198,6 +196,12 @@ fn unsigned_len(value: u64) -> usize {
 
 fn zigzag_32(value: i32) -> u32 {
     (value << 1 ^ value >> 31).cast_unsigned()
+}
+
+#[inline]
+fn from_zigzag_32(zigzag: u64) -> Option<i32> {
+    let zigzag = u32::try_from(zigzag).ok()?;
+    Some((zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed())
 }
 
 fn zigzag_64(value: i64) -> u64 {
